@@ -1,0 +1,8 @@
+"""One folder is one step of the pipeline; the modules beside the folders are what steps share."""
+
+import os
+
+# Importing TensorFlow Transform sets this to 1, which would swap Keras 3 for tf-keras in whatever
+# is imported after it. Every step imports this package first, so the choice is made here, once.
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

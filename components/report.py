@@ -1,0 +1,136 @@
+"""Self-contained HTML pages: what every step's report is made of.
+
+A page must work inside the KFP UI, which shows it in an iframe with `sandbox="allow-scripts"`:
+no request leaves the page, so style and plots are inline.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import markupsafe
+
+_PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+    """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+:root { --ink:#1d2733; --soft:#5c6b7a; --line:#e3e8ee; --accent:#2563eb; --good:#15803d; --bad:#b91c1c; }
+* { box-sizing:border-box }
+body { margin:0; background:#f6f8fa; color:var(--ink); font:15px/1.55 system-ui,sans-serif }
+main { max-width:1080px; margin:0 auto; padding:32px 20px 64px }
+h1 { font-size:26px; margin:0 0 4px } .lead { color:var(--soft); margin:0 0 24px }
+section { background:#fff; border:1px solid var(--line); border-radius:10px; padding:18px 22px; margin:0 0 18px }
+h2 { font-size:18px; margin:0 0 10px } p { margin:0 0 10px }
+table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums }
+th,td { text-align:left; padding:6px 10px; border-bottom:1px solid var(--line); vertical-align:top }
+th { color:var(--soft); font-weight:600 } td.n, th.n { text-align:right }
+.good { color:var(--good); font-weight:600 } .bad { color:var(--bad); font-weight:600 }
+.scroll { overflow-x:auto } svg { max-width:100%; height:auto; display:block }
+.note { color:var(--soft); font-size:13px }
+</style></head><body><main>
+<h1>{{ title }}</h1><p class="lead">{{ lead }}</p>
+{% for heading, body in sections %}<section><h2>{{ heading }}</h2>{{ body }}</section>
+{% endfor %}</main></body></html>
+"""
+)
+_TABLE = jinja2.Environment(autoescape=True).from_string(
+    """<div class="scroll"><table><thead><tr>
+{% for name in header %}<th class="{{ 'n' if loop.index0 in numeric }}">{{ name }}</th>{% endfor %}
+</tr></thead><tbody>
+{% for row in rows %}<tr>{% for cell in row %}<td class="{{ 'n' if loop.index0 in numeric }}">{{ cell }}</td>
+{% endfor %}</tr>{% endfor %}</tbody></table></div>"""
+)
+
+
+def paragraph(text: str, *, css: str = "") -> markupsafe.Markup:
+    """Return escaped text as a paragraph; `css` may be "note", "good" or "bad"."""
+    return markupsafe.Markup('<p class="{}">{}</p>').format(css, text)
+
+
+def verdict(text: str, *, good: bool) -> markupsafe.Markup:
+    """Return text coloured as good news or bad news, for use in a table cell."""
+    return markupsafe.Markup('<span class="{}">{}</span>').format("good" if good else "bad", text)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> markupsafe.Markup:
+    """Return an HTML table; a column whose cells are all numbers is aligned to the right.
+
+    Args:
+        header: Column names, length [columns].
+        rows: Cells by row; int gets thousands separators, float four significant digits, None "–".
+    """
+    numeric = {
+        column
+        for column in range(len(header))
+        if rows and all(isinstance(row[column], int | float | None) for row in rows)
+    }
+    shown = [[_cell(cell) for cell in row] for row in rows]
+    return markupsafe.Markup(_TABLE.render(header=header, rows=shown, numeric=numeric))
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def line_plot(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    x_ticks: Mapping[float, str] | None = None,
+) -> markupsafe.Markup:
+    """Return a line plot as inline SVG.
+
+    Args:
+        series: Name → (x values, y values), each of length [points].
+        x_label: Text under the x axis, with its unit.
+        y_label: Text above the y axis, with its unit.
+        log_x: Whether the x axis is logarithmic; points ≤ 0 are then left out.
+        log_y: The same for the y axis.
+        x_ticks: Own tick labels by x value (dates, for example).
+    """
+    from components import svg_plot
+
+    return svg_plot.lines(
+        series, x_label=x_label, y_label=y_label, log_x=log_x, log_y=log_y, x_ticks=x_ticks
+    )
+
+
+def bar_plot(
+    bars: Mapping[str, float], *, x_label: str, intervals: Mapping[str, tuple[float, float]] | None = None
+) -> markupsafe.Markup:
+    """Return horizontal bars as inline SVG, in the order given.
+
+    Args:
+        bars: Name → value ≥ 0.
+        x_label: What the length of a bar is, with its unit.
+        intervals: Name → (low, high), drawn as a whisker.
+    """
+    from components import svg_plot
+
+    return svg_plot.bars(bars, x_label=x_label, intervals=intervals or {})
+
+
+def write_page(
+    path: Path, *, title: str, lead: str, sections: Sequence[tuple[str, markupsafe.Markup]]
+) -> None:
+    """Write one self-contained page.
+
+    Args:
+        path: File to write; its folder is made when missing.
+        title: Heading and window title.
+        lead: The one sentence a hurried reader needs.
+        sections: (heading, body) in order; bodies come from the functions of this module.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_PAGE.render(title=title, lead=lead, sections=sections), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Pipelines: composition of the steps, and the data-set configurations."""
