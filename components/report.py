@@ -4,11 +4,17 @@ A page must work inside the KFP UI, which shows it in an iframe with `sandbox="a
 no request leaves the page, so style and plots are inline.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 import markupsafe
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_INK, _SOFT, _LINE, _ACCENT = "#1d2733", "#5c6b7a", "#e3e8ee", "#2563eb"
 
 _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     """<!doctype html>
@@ -99,15 +105,30 @@ def line_plot(
         log_y: The same for the y axis.
         x_ticks: Own tick labels by x value (dates, for example).
     """
-    from components import svg_plot
-
-    return svg_plot.lines(
-        series, x_label=x_label, y_label=y_label, log_x=log_x, log_y=log_y, x_ticks=x_ticks
-    )
+    figure, axes = _figure(height=3.2)
+    for name, (x, y) in series.items():
+        axes.plot(
+            x, y, label=name, linewidth=1.6, marker="o" if len(x) < 20 else None, markersize=3
+        )
+    if log_x:
+        axes.set_xscale("log")
+    if log_y:
+        axes.set_yscale("log")
+    if x_ticks is not None:
+        axes.set_xticks(list(x_ticks), labels=list(x_ticks.values()))
+    axes.set_xlabel(x_label)
+    axes.set_title(y_label, loc="left", fontsize=9, color=_SOFT)
+    axes.grid(visible=True, color=_LINE)
+    if len(series) > 1:
+        axes.legend(frameon=False)
+    return _svg(figure)
 
 
 def bar_plot(
-    bars: Mapping[str, float], *, x_label: str, intervals: Mapping[str, tuple[float, float]] | None = None
+    bars: Mapping[str, float],
+    *,
+    x_label: str,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> markupsafe.Markup:
     """Return horizontal bars as inline SVG, in the order given.
 
@@ -116,9 +137,42 @@ def bar_plot(
         x_label: What the length of a bar is, with its unit.
         intervals: Name → (low, high), drawn as a whisker.
     """
-    from components import svg_plot
+    figure, axes = _figure(height=0.6 + 0.3 * len(bars))
+    names, values = list(bars), list(bars.values())
+    axes.barh(range(len(bars)), values, color=_ACCENT, height=0.62)
+    for row, (name, value) in enumerate(bars.items()):
+        low, high = (intervals or {}).get(name, (value, value))
+        axes.errorbar(
+            value, row, xerr=[[max(value - low, 0)], [max(high - value, 0)]], color=_INK, capsize=3
+        )
+        axes.annotate(
+            f" {value:,.4g}", (max(value, high), row), xytext=(3, 0),
+            textcoords="offset points", va="center", fontsize=8,
+        )  # fmt: skip
+    axes.set_yticks(range(len(bars)), labels=names)
+    axes.invert_yaxis()
+    axes.margins(x=0.14)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(x_label)
+    return _svg(figure)
 
-    return svg_plot.bars(bars, x_label=x_label, intervals=intervals or {})
+
+def _figure(*, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of the page's width; the object interface, so no state is shared."""
+    figure = Figure(figsize=(9.6, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8, colors=_INK)
+    axes.set_prop_cycle(color=[_ACCENT, "#d97706", "#15803d", "#9333ea", "#be123c", "#0e7490"])
+    return figure, axes
+
+
+def _svg(figure: Figure) -> markupsafe.Markup:
+    """Return the figure as an <svg> element; a fixed hash salt keeps equal plots byte-equal."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "shopflow", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return markupsafe.Markup(buffer.getvalue()[buffer.getvalue().index("<svg") :])
 
 
 def write_page(
