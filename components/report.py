@@ -22,12 +22,13 @@ _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
 <style>
-:root { --ink:#1d2733; --soft:#5c6b7a; --line:#e3e8ee; --accent:#2563eb; --good:#15803d; --bad:#b91c1c; }
+:root { --ink:#1d2733; --soft:#5c6b7a; --line:#e3e8ee; --good:#15803d; --bad:#b91c1c }
 * { box-sizing:border-box }
 body { margin:0; background:#f6f8fa; color:var(--ink); font:15px/1.55 system-ui,sans-serif }
 main { max-width:1080px; margin:0 auto; padding:32px 20px 64px }
 h1 { font-size:26px; margin:0 0 4px } .lead { color:var(--soft); margin:0 0 24px }
-section { background:#fff; border:1px solid var(--line); border-radius:10px; padding:18px 22px; margin:0 0 18px }
+section { background:#fff; border:1px solid var(--line); border-radius:10px;
+  padding:18px 22px; margin:0 0 18px }
 h2 { font-size:18px; margin:0 0 10px } p { margin:0 0 10px }
 table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums }
 th,td { text-align:left; padding:6px 10px; border-bottom:1px solid var(--line); vertical-align:top }
@@ -45,7 +46,8 @@ _TABLE = jinja2.Environment(autoescape=True).from_string(
     """<div class="scroll"><table><thead><tr>
 {% for name in header %}<th class="{{ 'n' if loop.index0 in numeric }}">{{ name }}</th>{% endfor %}
 </tr></thead><tbody>
-{% for row in rows %}<tr>{% for cell in row %}<td class="{{ 'n' if loop.index0 in numeric }}">{{ cell }}</td>
+{% for row in rows %}<tr>{% for cell in row %}
+<td class="{{ 'n' if loop.index0 in numeric }}">{{ cell }}</td>
 {% endfor %}</tr>{% endfor %}</tbody></table></div>"""
 )
 

@@ -1,0 +1,173 @@
+"""The recommender pipeline: raw behaviour log → model promoted by evidence."""
+
+from components.deploy.component import deploy
+from components.evaluate.component import evaluate
+from components.ingest.component import ingest
+from components.package.component import package
+from components.preprocess.component import preprocess
+from components.rollout.component import rollout
+from components.train.component import train
+from kfp import dsl
+
+from pipelines.configs import config_text
+from pipelines.refusal import refuse
+from pipelines.step_settings import PipelineSettings, configure
+
+ATTEMPTS = 3
+
+
+def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
+    """Build the recommender pipeline for one set of images and resources.
+
+    Args:
+        settings: Where the steps run: images, GPUs.
+
+    Returns:
+        The KFP pipeline, to compile or to call under `kfp.local`.
+    """
+
+    @dsl.pipeline(name="release", description="Publish a blessed model and roll it out by evidence")
+    def release(
+        model: dsl.Input[dsl.Model],
+        blessing: dsl.Input[dsl.Artifact],
+        evaluation: dsl.Input[dsl.Artifact],
+        schema: dsl.Input[dsl.Artifact],
+        events: dsl.Input[dsl.Dataset],
+        run_id: str,
+        store_uri: str,
+        service: str,
+        platform: str,
+        namespace: str,
+        rollout_steps: str,
+        rollout_min_requests: int,
+    ):
+        published = package(
+            model=model,
+            blessing=blessing,
+            evaluation=evaluation,
+            schema=schema,
+            events=events,
+            store_uri=store_uri,
+            name=service,
+            run_id=run_id,
+        )
+        configure(published, settings, cpu="1", memory="4G", retries=2)
+        deployed = deploy(
+            package_uri=published.outputs["Output"],
+            service=service,
+            platform=platform,
+            namespace=namespace,
+        )
+        configure(deployed, settings, cpu="1", memory="2G", retries=1)
+        rolled_out = rollout(
+            release=deployed.outputs["release"],
+            steps=rollout_steps,
+            min_requests=rollout_min_requests,
+        )
+        # No retry: a rollback is an answer, and asking again would not change it.
+        configure(rolled_out, settings, cpu="500m", memory="1G")
+
+    @dsl.pipeline(
+        name="shopflow-recommender",
+        description="Behaviour log and catalogue to a recommender that serves, promoted by its metrics",
+    )
+    def pipeline(
+        events_uri: str,
+        catalogue_uri: str,
+        store_uri: str,
+        dataset: str = config_text("user_behavior"),
+        as_of: str = "",
+        model: str = "two_tower",
+        hyperparameters_1: str = "{}",
+        hyperparameters_2: str = '{"learning_rate": 0.0005}',
+        hyperparameters_3: str = '{"embedding_dim": 32}',
+        seed: int = 1,
+        checkpoint_root: str = "",
+        thresholds: str = "",
+        service: str = "recommender",
+        platform: str = "kserve",
+        namespace: str = "default",
+        rollout_steps: str = "5,25,50,100",
+        rollout_min_requests: int = 500,
+    ):
+        """Train, judge and release a recommender.
+
+        Args:
+            events_uri: Behaviour log: a file, a folder, or several files with commas; local or gs://.
+            catalogue_uri: Item catalogue, likewise.
+            store_uri: Folder or gs:// prefix that models are published under.
+            dataset: Data-set configuration (YAML text): which column is what, cleaning, split.
+            as_of: ISO date; events on or after it are left out and counted. Empty: all events.
+            model: Model to train: two_tower or matrix_factorization.
+            hyperparameters_1: Hyper-parameters of the first attempt, a JSON object; {} = defaults.
+            hyperparameters_2: Of the second attempt, made when the gate refused the first.
+            hyperparameters_3: Of the third attempt, made when the gate refused the second.
+            seed: Seed of everything random in training.
+            checkpoint_root: Folder or gs:// prefix for checkpoints; a killed training resumes there.
+            thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
+            service: Name of the InferenceService, and of the published model.
+            platform: Where it is served: kserve, or local:<folder> on one machine.
+            namespace: Kubernetes namespace of the InferenceService.
+            rollout_steps: Canary's traffic in percent, step by step.
+            rollout_min_requests: Requests the canary must have answered before a step is judged.
+        """
+        cleaned = ingest(
+            dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of
+        )
+        # Never cached: a URI names a log that grows, and KFP's cache sees only the name.
+        configure(cleaned, settings, cpu="2", memory="8G", retries=2)
+        analysed = preprocess(events=cleaned.outputs["events"], schema=cleaned.outputs["schema"])
+        configure(analysed, settings, cpu="2", memory="8G", retries=2, cache=True)
+
+        def attempt(number: int) -> None:
+            trained = train(
+                events=cleaned.outputs["events"],
+                catalogue=cleaned.outputs["catalogue"],
+                schema=cleaned.outputs["schema"],
+                transform_graph=analysed.outputs["transform_graph"],
+                model=model,
+                hyperparameters=(hyperparameters_1, hyperparameters_2, hyperparameters_3)[
+                    number - 1
+                ],
+                seed=seed,
+                checkpoint_root=checkpoint_root,
+            ).set_display_name(f"train, attempt {number}")
+            configure(
+                trained, settings, cpu="4", memory="16G", retries=2, cache=True, accelerated=True
+            )
+            judged = evaluate(
+                events=cleaned.outputs["events"],
+                catalogue=cleaned.outputs["catalogue"],
+                model=trained.outputs["model"],
+                service=service,
+                platform=platform,
+                namespace=namespace,
+                thresholds=thresholds,
+            ).set_display_name(f"evaluate, attempt {number}")
+            # Never cached: the verdict depends on the model in service at the time.
+            configure(judged, settings, cpu="2", memory="8G", retries=2)
+            with dsl.If(judged.outputs["Output"] == "true", name=f"blessed-{number}"):
+                release(
+                    model=trained.outputs["model"],
+                    blessing=judged.outputs["blessing"],
+                    evaluation=judged.outputs["evaluation"],
+                    schema=cleaned.outputs["schema"],
+                    events=cleaned.outputs["events"],
+                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    store_uri=store_uri,
+                    service=service,
+                    platform=platform,
+                    namespace=namespace,
+                    rollout_steps=rollout_steps,
+                    rollout_min_requests=rollout_min_requests,
+                ).set_caching_options(False)
+            with dsl.Else(name=f"refused-{number}"):
+                if number < ATTEMPTS:
+                    attempt(number + 1)
+                else:
+                    verdict = refuse(blessing=judged.outputs["blessing"], attempts=ATTEMPTS)
+                    configure(verdict, settings, cpu="100m", memory="512M")
+
+        attempt(1)
+
+    return pipeline
