@@ -6,3 +6,12 @@ import os
 # is imported after it. Every step imports this package first, so the choice is made here, once.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# On one machine the steps are child processes of the pipeline. When somebody kills the pipeline
+# outright, a step must not live on and publish or deploy behind the back of the next run.
+if os.environ.get("SHOPFLOW_DIE_WITH_PARENT") == "1":
+    import ctypes
+    import signal
+
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

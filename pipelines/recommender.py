@@ -69,7 +69,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
 
     @dsl.pipeline(
         name="shopflow-recommender",
-        description="Behaviour log and catalogue to a recommender that serves, promoted by its metrics",
+        description="Behaviour log and catalogue to a served recommender, promoted by evidence",
     )
     def pipeline(
         events_uri: str,
@@ -103,7 +103,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             hyperparameters_2: Of the second attempt, made when the gate refused the first.
             hyperparameters_3: Of the third attempt, made when the gate refused the second.
             seed: Seed of everything random in training.
-            checkpoint_root: Folder or gs:// prefix for checkpoints; a killed training resumes there.
+            checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
             service: Name of the InferenceService, and of the published model.
             platform: Where it is served: kserve, or local:<folder> on one machine.

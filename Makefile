@@ -1,0 +1,45 @@
+# One word per habit; CI runs the same words. Everything a word needs, it installs into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint type golden bench bench-ingest bench-preprocess bench-train stop lock clean
+
+demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
+	$(BIN)/python -m pipelines.demo
+
+test: .venv/ready  ## all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: .venv/ready
+	$(BIN)/mypy
+
+golden: .venv/ready  ## rewrite the compiled pipelines that tests compare with; review the diff
+	$(BIN)/python compile.py --all --out tests/golden --registry registry.example/shopflow --tag 0.1.0
+
+bench: bench-ingest bench-preprocess bench-train  ## speed as ratios against a named peer in the same run
+
+bench-ingest bench-preprocess bench-train: bench-%: .venv/ready
+	$(BIN)/python benchmarks/$*.py
+
+stop: .venv/ready  ## stop the demo's servers
+	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving
+
+lock: .venv/ready  ## resolve the direct dependencies into the pinned files
+	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+# uv installs the pinned set several times faster than pip; where it cannot, pip does the same.
+# The system's certificates are used because a company's proxy may have put its own among them.
+.venv/ready: requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv || (rm -rf .venv && apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt | cut -d' ' -f1)"
+	$(BIN)/uv pip install --native-tls --python .venv -r requirements.txt -r requirements-dev.txt \
+	  || $(BIN)/python -m pip install -r requirements.txt -r requirements-dev.txt
+	$(BIN)/uv pip install --native-tls --quiet --python .venv --no-build-isolation --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf build .venv

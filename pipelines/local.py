@@ -1,0 +1,127 @@
+"""Runs a pipeline on this machine and follows it: which step, how long, what went wrong."""
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r"Executing task '([^']+)'")
+_FINISHED = re.compile(r"Task '([^']+)' finished with status (\w+)")
+_EXECUTOR = re.compile(r"^\s*\[KFP Executor [^\]]*\]: ")
+_ERROR = re.compile(r"^\s+(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Failed|Refused)): (.+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How a local run ended.
+
+    Attributes:
+        folder: The run's artifacts, `<step>/<artifact>` below it.
+        failed_step: The step that failed, None after success.
+        reason: Its last error line, empty after success.
+        seconds: Wall time by step, in the order the steps ran.
+    """
+
+    folder: Path
+    failed_step: str | None
+    reason: str
+    seconds: Mapping[str, float]
+
+    def artifact(self, name: str) -> Path | None:
+        """Return the newest artifact of that name, or None when no step wrote one."""
+        found = sorted(self.folder.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime)
+        return found[-1] if found else None
+
+
+class StepLog:
+    """Reads kfp.local's log line by line: what began, what ended, what was said in between."""
+
+    def __init__(self, console: Console, status: Status) -> None:
+        """Show steps on `console`, and in `status` the newest line of the running one."""
+        self._console, self._status = console, status
+        self._step, self._began, self._error = "", 0.0, ""
+        self.failed_step: str | None = None
+        self.reason = ""
+        self.seconds: dict[str, float] = {}
+
+    def read(self, line: str, now_s: float) -> None:
+        """Take one line of the log, written at `now_s` on a clock that only goes forward."""
+        line = _COLOUR.sub("", line).rstrip()
+        if match := _STARTED.search(line):
+            self._step, self._began, self._error = match[1], now_s, ""
+            self._status.update(f"[bold]{self._step}[/bold]")
+        elif match := _FINISHED.search(line):
+            self._finish(match[1], match[2] == "SUCCESS", now_s)
+        elif match := _ERROR.match(line):
+            self._error = match[2]
+        elif self._step and (match := _EXECUTOR.match(line)) and "KFP" not in line[match.end() :]:
+            self._status.update(f"[bold]{self._step}[/bold] {line[match.end() :][:100]}")
+
+    def _finish(self, step: str, succeeded: bool, now_s: float) -> None:
+        seconds = now_s - self._began
+        self.seconds[step] = seconds
+        if succeeded:
+            self._console.print(f"[green]✓[/green] {step:<14} {seconds:6.1f} s", highlight=False)
+            return
+        self._console.print(f"[red]✗[/red] {step:<14} {seconds:6.1f} s", highlight=False)
+        self.failed_step, self.reason = step, self._error
+
+
+def run_locally(
+    pipeline: tuple[str, str],
+    arguments: Mapping[str, object],
+    *,
+    workspace: Path,
+    console: Console,
+) -> Run:
+    """Run a pipeline in a child process and follow its log.
+
+    Args:
+        pipeline: (module, function) that builds it, as in `compile.PIPELINES`.
+        arguments: Pipeline parameters by name.
+        workspace: Folder for artifacts and the log; each run has a folder of its own in it.
+        console: Where progress is shown.
+
+    Returns:
+        How it ended; a failed step is a result and not an exception.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    root = workspace.resolve() / "runs" / f"{stamp}-{os.getpid()}"
+    root.mkdir(parents=True)
+    environment = os.environ | {"SHOPFLOW_DIE_WITH_PARENT": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "pipelines.engine", *pipeline, str(root)]
+    log_file = root / "run.log"
+    with (
+        log_file.open("w", encoding="utf-8") as log,
+        console.status("starting") as status,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        ) as child,
+    ):
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(json.dumps(dict(arguments)))
+        child.stdin.close()
+        steps = StepLog(console, status)
+        for line in child.stdout:
+            log.write(line)
+            log.flush()
+            steps.read(line, time.monotonic())
+    failed = steps.failed_step
+    if child.returncode and failed is None:
+        failed, steps.reason = "pipeline", f"exit code {child.returncode}, see {log_file}"
+    folders = [path for path in root.iterdir() if path.is_dir()]
+    return Run(folders[0] if folders else root, failed, steps.reason, steps.seconds)
