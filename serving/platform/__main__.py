@@ -1,0 +1,90 @@
+"""Look at and stop what runs on this machine: `python -m serving.platform --help`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from serving.platform.interface import PlatformError, Revision, ServiceStatus
+from serving.platform.local import LocalPlatform, default_state_dir
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+StateDir = Annotated[Path, typer.Option(help="The folder after 'local:' of the platform.")]
+Namespace = Annotated[str, typer.Option(help="Namespace of the services.")]
+Service = Annotated[str, typer.Argument(help="Name of the service.")]
+_HERE = default_state_dir()
+
+
+def _connect(state_dir: Path, namespace: str) -> LocalPlatform:
+    return LocalPlatform(state_dir.expanduser().resolve(), namespace=namespace)
+
+
+@app.command("list")
+def list_services(state_dir: StateDir = _HERE, namespace: Namespace = "default") -> None:
+    """List the services and what each consists of."""
+    platform = _connect(state_dir, namespace)
+    _show([platform.status(service) for service in platform.services()])
+
+
+@app.command()
+def status(service: Service, state_dir: StateDir = _HERE, namespace: Namespace = "default") -> None:
+    """Show one service."""
+    found = _connect(state_dir, namespace).status(service)
+    _show([found])
+    if found.last_rollback:
+        typer.echo(
+            f"last rolled back: {found.last_rollback.revision}: {found.last_rollback.reason}"
+        )
+
+
+@app.command()
+def start(service: Service, state_dir: StateDir = _HERE, namespace: Namespace = "default") -> None:
+    """Start a stopped service again as it was."""
+    _show([_connect(state_dir, namespace).start(service)])
+
+
+@app.command()
+def stop(
+    service: Annotated[str, typer.Argument(help="Name of the service; empty for all.")] = "",
+    state_dir: StateDir = _HERE,
+    namespace: Namespace = "default",
+) -> None:
+    """Stop every process of a service, or of all; the state stays."""
+    platform = _connect(state_dir, namespace)
+    for name in [service] if service else platform.services():
+        platform.stop(name)
+        typer.echo(f"{name}: stopped")
+
+
+@app.command()
+def delete(service: Service, state_dir: StateDir = _HERE, namespace: Namespace = "default") -> None:
+    """Stop a service and forget it."""
+    _connect(state_dir, namespace).delete(service)
+    typer.echo(f"{service}: deleted")
+
+
+def _show(services: list[ServiceStatus]) -> None:
+    table = Table("service", "url", "role", "revision", "traffic", "state", "model")
+    for found in services:
+        for role, revision in (("stable", found.stable), ("canary", found.canary)):
+            if revision is not None:
+                table.add_row(found.service, found.url, role, *_cells(revision))
+        if found.stable is None and found.canary is None:
+            table.add_row(found.service, found.url or "", "none", "", "", "", "")
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cells(revision: Revision) -> tuple[str, str, str, str]:
+    state = "ready" if revision.ready else revision.reason
+    return revision.name, f"{revision.traffic_percent} %", state, revision.storage_uri
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except PlatformError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,310 @@
+"""The inference platform on one machine: server processes, a router, a folder of state."""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+import serving
+from serving.platform.inference_service import (
+    check_name,
+    check_percent,
+    predictor_template,
+    service_name,
+)
+from serving.platform.interface import (
+    PlatformError,
+    Prediction,
+    Revision,
+    RevisionFailed,
+    RevisionMetrics,
+    Rollback,
+    ServiceStatus,
+)
+from serving.platform.router import REVISION_HEADER
+from serving.platform.router_metrics import read_metrics
+from serving.platform.state import ServiceDirectory
+
+_POLL_S = 0.05
+_CHANGE_TIMEOUT_S = 30.0
+_ROLLBACK_ANNOTATION = "shopflow/last-rollback"
+_JSON = dict[str, Any]
+
+
+def default_state_dir() -> Path:
+    """Return the folder of "local" without a folder: XDG_STATE_HOME/shopflow."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "shopflow"
+
+
+class LocalPlatform:
+    """Runs InferenceServices on this machine; an `InferencePlatform`.
+
+    The resource is a file; one supervisor process per service, started when needed, makes it so
+    and outlives whoever wrote the file.
+    """
+
+    def __init__(self, state_dir: Path, *, namespace: str) -> None:
+        """Connect to the services below a folder.
+
+        Args:
+            state_dir: The folder; made when the first service is deployed.
+            namespace: Subfolder the services are in.
+        """
+        self._root = state_dir / check_name(namespace, "namespace")
+        # Only ever loopback: no proxy from the environment, no certificates to load.
+        self._http = httpx.Client(trust_env=False, verify=False, timeout=60)
+
+    def services(self) -> list[str]:
+        """Return the names of the services that exist."""
+        return sorted(file.parent.name for file in self._root.glob("*/inference_service.json"))
+
+    def status(self, service: str) -> ServiceStatus:
+        """Return what the service consists of now."""
+        directory = self._directory(service)
+        resource, state = directory.read(directory.resource), directory.read(directory.status)
+        if not resource:
+            return ServiceStatus(service)
+        running = directory.supervisor_pid() is not None
+        revisions = directory.read(directory.revisions)
+        templates = revisions.get("templates", {})
+        stable, latest = revisions.get("stable"), revisions.get("latest")
+        found = {
+            name: _revision(name, state.get("revisions", {}).get(name, {}), running=running)
+            for name in templates
+        }
+        recorded = resource["metadata"].get("annotations", {}).get(_ROLLBACK_ANNOTATION)
+        return ServiceStatus(
+            service,
+            url=state.get("url"),
+            stable=found.get(stable),
+            canary=found.get(latest) if latest != stable else None,
+            last_rollback=Rollback(**json.loads(recorded)) if recorded else None,
+        )
+
+    def deploy(
+        self, inference_service: Mapping[str, Any], *, timeout_s: float = 300.0
+    ) -> ServiceStatus:
+        """Make the described predictor the canary at 0 % and wait until it is ready."""
+        service = service_name(inference_service)
+        template = predictor_template(inference_service)
+
+        def describe(resource: _JSON, stable: _JSON | None) -> None:
+            metadata = dict(inference_service["metadata"])
+            old = resource.get("metadata", {})
+            annotations = old.get("annotations", {}) | metadata.get("annotations", {})
+            resource.update(copy.deepcopy(dict(inference_service)))
+            resource["metadata"] = metadata | {"annotations": annotations}
+            resource["spec"]["predictor"] = dict(template)
+            if stable != template:
+                resource["spec"]["predictor"]["canaryTrafficPercent"] = 0
+
+        self._change(service, describe, may_create=True)
+        self._wait_ready(service, timeout_s)
+        return self.status(service)
+
+    def set_traffic(self, service: str, percent: int) -> ServiceStatus:
+        """Send this share of the users to the canary."""
+        check_percent(percent)
+
+        def split(resource: _JSON, _: _JSON | None) -> None:
+            resource["spec"]["predictor"]["canaryTrafficPercent"] = percent
+
+        before = self._canary(service)
+        self._change(service, split)
+        status = self.status(service)
+        expected = 100 if status.stable is None and percent else percent
+        found = status.canary and (status.canary.name, status.canary.traffic_percent)
+        if found != (before.name, expected):
+            raise PlatformError(f"{service}: asked for {percent} %, found {status.canary}")
+        return status
+
+    def promote(self, service: str) -> ServiceStatus:
+        """Make the canary the stable revision and take the old one away."""
+        name = self._canary(service).name
+
+        def promoted(resource: _JSON, _: _JSON | None) -> None:
+            resource["spec"]["predictor"].pop("canaryTrafficPercent", None)
+
+        self._change(service, promoted)
+        return self._wait(
+            service, lambda found: found.stable is not None and found.stable.name == name
+        )
+
+    def roll_back(self, service: str, *, reason: str) -> ServiceStatus:
+        """Take the canary away and record why."""
+        name = self._canary(service).name
+
+        def restore(resource: _JSON, stable: _JSON | None) -> None:
+            resource["spec"]["predictor"] = stable or {}
+            annotations = resource["metadata"].setdefault("annotations", {})
+            annotations[_ROLLBACK_ANNOTATION] = json.dumps({"revision": name, "reason": reason})
+
+        self._change(service, restore)
+        return self._wait(service, lambda found: found.canary is None)
+
+    def predict(
+        self, service: str, body: Mapping[str, Any], *, revision: str | None = None
+    ) -> Prediction:
+        """Send one v1 request; with a revision, to that one and outside its metrics."""
+        url = self._url(service)
+        headers = {REVISION_HEADER: revision} if revision else {}
+        started = time.perf_counter()
+        try:
+            answer = self._http.post(
+                f"{url}/v1/models/{service}:predict",
+                json=dict(body),
+                headers=headers,
+            )
+        except httpx.HTTPError as error:
+            raise PlatformError(f"{service}: {url} cannot be reached: {error}") from error
+        latency_ms = (time.perf_counter() - started) * 1000
+        answered_by = answer.headers.get(REVISION_HEADER, "")
+        try:
+            return Prediction(answer.status_code, answer.json(), answered_by, latency_ms)
+        except json.JSONDecodeError:
+            return Prediction(answer.status_code, answer.text, answered_by, latency_ms)
+
+    def metrics(self, service: str) -> Mapping[str, RevisionMetrics]:
+        """Return the counters of the users' requests by revision name."""
+        url = self._url(service)
+        try:
+            page = self._http.get(f"{url}/metrics").raise_for_status().text
+        except httpx.HTTPError as error:
+            raise PlatformError(f"{service}: no metrics from {url}: {error}") from error
+        return read_metrics(page)
+
+    def start(self, service: str) -> ServiceStatus:
+        """Start a stopped service again as it was."""
+        directory = self._directory(service)
+        if not directory.resource.exists():
+            raise PlatformError(f"{service}: no such service below {self._root}")
+        self._ensure_supervisor(directory)
+        self._wait_ready(service, 300.0)
+        return self.status(service)
+
+    def stop(self, service: str) -> None:
+        """Stop every process of a service; its state stays, so that `start` finds it."""
+        directory = self._directory(service)
+        pid = directory.supervisor_pid()
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        while directory.supervisor_pid() == pid:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)  # the kernel ends its servers with it
+                deadline += _CHANGE_TIMEOUT_S
+            time.sleep(_POLL_S)
+
+    def delete(self, service: str) -> None:
+        """Stop the service and forget it."""
+        self.stop(service)
+        shutil.rmtree(self._directory(service).path, ignore_errors=True)
+
+    def _directory(self, service: str) -> ServiceDirectory:
+        return ServiceDirectory(self._root / check_name(service, "service"))
+
+    def _canary(self, service: str) -> Revision:
+        canary = self.status(service).canary
+        if canary is None:
+            raise PlatformError(f"{service}: found no canary, expected one to change")
+        return canary
+
+    def _url(self, service: str) -> str:
+        url = self.status(service).url
+        if url is None:
+            raise PlatformError(f"{service}: no such service below {self._root}")
+        return url
+
+    def _change(
+        self,
+        service: str,
+        edit: Callable[[_JSON, _JSON | None], None],
+        *,
+        may_create: bool = False,
+    ) -> None:
+        """Edit the resource, then wait until the supervisor has obeyed the edited one."""
+        directory = self._directory(service)
+        with directory.changing():
+            resource = directory.read(directory.resource)
+            if not resource and not may_create:
+                raise PlatformError(f"{service}: no such service below {self._root}")
+            generation = resource.get("metadata", {}).get("generation", 0) + 1
+            revisions = directory.read(directory.revisions)
+            stable = revisions.get("templates", {}).get(revisions.get("stable"))
+            edit(resource, stable)
+            resource["metadata"]["generation"] = generation
+            directory.write(directory.resource, resource)
+        self._ensure_supervisor(directory)
+        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        while directory.read(directory.status).get("generation", 0) < generation:
+            if time.monotonic() > deadline:
+                raise PlatformError(f"{service}: generation {generation} was not obeyed")
+            time.sleep(_POLL_S)
+
+    def _wait(self, service: str, done: Callable[[ServiceStatus], bool]) -> ServiceStatus:
+        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        while not done(status := self.status(service)):
+            if time.monotonic() > deadline:
+                raise PlatformError(f"{service}: the change was not made, found {status}")
+            time.sleep(_POLL_S)
+        return status
+
+    def _wait_ready(self, service: str, timeout_s: float) -> None:
+        """Wait until every revision of the service is ready."""
+        directory = self._directory(service)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            revisions = directory.read(directory.status).get("revisions", {})
+            for name, state in revisions.items():
+                if state["failed"]:
+                    raise RevisionFailed(f"{service}: {name} cannot start: {state['reason']}")
+            waiting = [f"{n} ({s['reason']})" for n, s in revisions.items() if not s["ready"]]
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                raise RevisionFailed(f"{service}: not ready in {timeout_s:.0f} s: {waiting}")
+            if directory.supervisor_pid() is None:
+                self._ensure_supervisor(directory)
+            time.sleep(_POLL_S)
+
+    def _ensure_supervisor(self, directory: ServiceDirectory) -> None:
+        if directory.supervisor_pid() is not None:
+            return
+        directory.status.unlink(missing_ok=True)
+        root = str(Path(serving.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        with (directory.path / "supervisor.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "serving.platform.supervisor", str(directory.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        while not directory.read(directory.status):
+            if time.monotonic() > deadline or process.poll() not in (None, 0):
+                raise PlatformError(f"the supervisor does not start, see {log.name}")
+            time.sleep(_POLL_S)
+
+
+def _revision(name: str, state: Mapping[str, Any], *, running: bool) -> Revision:
+    return Revision(
+        name,
+        storage_uri=state.get("storage_uri", ""),
+        traffic_percent=state.get("traffic_percent", 0) if running else 0,
+        ready=running and state.get("ready", False),
+        reason=state.get("reason", "") if running else "the service is stopped",
+    )

@@ -1,0 +1,85 @@
+"""The folder a local service lives in: its resource, its status, and who is in charge of it."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class ServiceDirectory:
+    """Files of one local service; every file is replaced as a whole, never half written.
+
+    Attributes:
+        path: The folder.
+        resource: The InferenceService, written by clients.
+        revisions: The revisions made of it, written by the supervisor.
+        status: What is running and ready, written by the supervisor.
+        port: Port of the router, kept so that the URL outlives a restart.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.resource = path / "inference_service.json"
+        self.revisions = path / "revisions.json"
+        self.status = path / "status.json"
+        self.port = path / "port.json"
+        self._client_lock = path / "client.lock"
+        self._supervisor_lock = path / "supervisor.lock"
+
+    def read(self, file: Path) -> dict[str, Any]:
+        """Return a file's JSON object, empty when there is no such file."""
+        try:
+            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def write(self, file: Path, content: Mapping[str, Any]) -> None:
+        """Replace a file by a JSON object."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.{os.getpid()}.part")
+        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        part.replace(file)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep other clients from changing the resource meanwhile."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._client_lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def take_charge(self) -> int | None:
+        """Become the one supervisor of this service.
+
+        Returns:
+            A descriptor that holds the charge until it is closed or the process ends, however it
+            ends; None when another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._supervisor_lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+    def supervisor_pid(self) -> int | None:
+        """Return the process in charge, None when there is none; asks the kernel, not the file."""
+        try:
+            descriptor = os.open(self._supervisor_lock, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(os.pread(descriptor, 32, 0) or b"0") or None
+        finally:
+            os.close(descriptor)
+        return None
