@@ -1,0 +1,118 @@
+"""Fit the transform graph: one Beam pass over the train split's columns."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.errors import InputError
+from components.preprocess.batches import ReadSplit, adapter_config, count_rows, split_files
+from components.preprocess.features import FeaturePlan, plan_features, read_schema
+from components.preprocess.settings import PreprocessSettings
+
+_log = logging.getLogger(__name__)
+# Letters and digits of any script; everything else separates words.
+_NOT_A_WORD = r"[^\p{L}\p{N}]+"
+
+PreprocessingFn = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+
+
+def preprocessing_fn(plan: FeaturePlan, settings: PreprocessSettings) -> PreprocessingFn:
+    """Return the function TensorFlow Transform traces into the graph.
+
+    Its inputs are strings [B] ("" when missing) and sparse float32 numbers [B, 1]. Its outputs:
+
+    * `<id>_id`, `<categorical>_id`: int64 [B], index in the vocabulary named like the feature,
+      most frequent first; unknown and missing go to one of the OOV buckets after it.
+    * `<text>_tokens`: sparse int64 [B, n], indices of the lower-cased words and n-grams.
+    * `<numeric>_z`: float32 [B], (x − mean) / standard deviation, 0 when missing.
+    * `<numeric>_bucket`: int64 [B], 1 + quantile bucket, 0 when missing.
+    """
+
+    def index(strings: tf.Tensor, name: str) -> tf.Tensor:
+        vocabulary = tft.vocabulary(
+            strings,
+            top_k=settings.vocabulary_size,
+            frequency_threshold=settings.min_frequency,
+            vocab_filename=name,
+            name=name,
+        )
+        return tft.apply_vocabulary(strings, vocabulary, num_oov_buckets=settings.oov_buckets)
+
+    def transform(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = {f"{name}_id": index(inputs[name], name) for name in plan.ids + plan.categorical}
+        for name in plan.text:
+            lower = tf.strings.lower(inputs[name], encoding="utf-8")
+            words = tf.strings.split(tf.strings.regex_replace(lower, _NOT_A_WORD, " ")).to_sparse()
+            grams = tft.ngrams(words, (1, settings.ngrams), separator=" ")
+            outputs[f"{name}_tokens"] = index(grams, name)
+        for name in plan.numeric:
+            number = inputs[name]
+            z = tft.sparse_tensor_to_dense_with_shape(tft.scale_to_z_score(number), [None, 1])
+            buckets = tft.bucketize(number, settings.numeric_buckets)
+            bucket = tf.SparseTensor(buckets.indices, buckets.values + 1, buckets.dense_shape)
+            dense = tft.sparse_tensor_to_dense_with_shape(bucket, [None, 1])
+            outputs[f"{name}_z"] = tf.squeeze(tf.cast(z, tf.float32), axis=1)
+            outputs[f"{name}_bucket"] = tf.squeeze(dense, axis=1)
+        return outputs
+
+    return transform
+
+
+def fit_transform_graph(
+    *,
+    events_dir: Path,
+    schema_path: Path,
+    transform_graph_dir: Path,
+    settings: PreprocessSettings,
+    beam_options: Sequence[str],
+) -> int:
+    """Fit vocabularies, means and quantiles on the train split and write the transform graph.
+
+    Args:
+        events_dir: Events artifact; only its train split is read, so nothing of the later splits
+            reaches the graph.
+        schema_path: Schema of the events, text proto.
+        transform_graph_dir: Output folder, read by `tft.TFTransformOutput`.
+        settings: Limits of vocabularies, buckets and n-grams.
+        beam_options: Beam pipeline options, for example `["--runner=FlinkRunner"]`; empty runs
+            everything in this process.
+
+    Returns:
+        Rows of the train split.
+
+    Raises:
+        InputError: If the split is missing or empty, or does not fit the schema.
+    """
+    plan = plan_features(read_schema(schema_path))
+    files = split_files(events_dir / "train")
+    rows = sum(count_rows(file, plan) for file in files)
+    if rows == 0:
+        raise InputError(str(events_dir / "train"), "0 rows", "at least one event")
+    with tempfile.TemporaryDirectory() as scratch:
+        _run(files, plan, transform_graph_dir, settings, beam_options, scratch)
+    _log.info("preprocess: %d rows, %d features → %s", rows, len(plan.names), transform_graph_dir)
+    return rows
+
+
+def _run(
+    files: list[Path],
+    plan: FeaturePlan,
+    transform_graph_dir: Path,
+    settings: PreprocessSettings,
+    beam_options: Sequence[str],
+    scratch: str,
+) -> None:
+    options = PipelineOptions(list(beam_options))
+    temporary = options.get_all_options().get("temp_location") or scratch
+    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=temporary):
+        batches = pipeline | ReadSplit(files, plan, settings.batch_rows)
+        analyze = tft_beam.AnalyzeDataset(preprocessing_fn(plan, settings))
+        graph = (batches, adapter_config(plan)) | analyze
+        _ = graph | tft_beam.WriteTransformFn(str(transform_graph_dir))
