@@ -1,0 +1,173 @@
+"""Replays held-out purchases as live requests, as the shop's front end would send them."""
+
+import dataclasses
+import datetime
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import polars as pl
+
+from serving.platform import connect
+
+# A browser waits about this long before it shows the page without recommendations.
+_TIMEOUT_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """One visit of a user: what is known before it and what was bought during the days after.
+
+    Attributes:
+        user: User id.
+        history: Item ids bought before, oldest first.
+        bought: Item ids the user bought in the replayed days.
+    """
+
+    user: str
+    history: tuple[str, ...]
+    bought: frozenset[str]
+
+
+def held_out_visits(
+    transactions: Path, *, start: datetime.date, days: int, history_length: int = 100
+) -> list[Visit]:
+    """Read who bought something in a span of days the model has not seen, and their past.
+
+    Args:
+        transactions: Complete Journey's purchases, Parquet.
+        start: First day of the replay; everything before it is history.
+        days: Length of the replay.
+        history_length: At most this many past items, the most recent ones.
+
+    Returns:
+        One visit per user, in the order of their first purchase in the span.
+    """
+    begin = datetime.datetime.combine(start, datetime.time())
+    events = pl.scan_parquet(transactions).select(
+        user=pl.col("household_id").cast(pl.String),
+        item=pl.col("product_id").cast(pl.String),
+        time=pl.col("transaction_timestamp").dt.replace_time_zone(None).cast(pl.Datetime("us")),
+    )
+    past = (
+        events.filter(pl.col("time") < begin)
+        .sort("time", maintain_order=True)
+        .group_by("user")
+        .agg(history=pl.col("item").tail(history_length))
+    )
+    visits = (
+        events.filter(pl.col("time").is_between(begin, begin + datetime.timedelta(days=days)))
+        .group_by("user")
+        .agg(first=pl.col("time").min(), bought=pl.col("item").unique())
+        .join(past, on="user", how="left")
+        .sort("first", "user")
+        .collect()
+    )
+    rows = zip(visits["user"], visits["history"], visits["bought"], strict=True)
+    return [
+        Visit(user, tuple(history if history is not None else ()), frozenset(bought))
+        for user, history, bought in rows
+    ]
+
+
+class TrafficReplay:
+    """Sends visits to a service at a steady rate until it is stopped.
+
+    Use as a context manager. Requests begin when a revision of the service takes traffic.
+    """
+
+    def __init__(
+        self,
+        visits: Sequence[Visit],
+        *,
+        platform: str,
+        service: str,
+        requests_per_s: float = 120.0,
+        clients: int = 4,
+    ) -> None:
+        """Prepare the replay.
+
+        Args:
+            visits: What to send, in order; begins again at the end.
+            platform: Platform the service runs on, as in the pipeline's parameter.
+            service: Name of the service.
+            requests_per_s: Rate of all clients together.
+            clients: Concurrent clients.
+        """
+        self._visits = itertools.cycle(visits)
+        self._platform, self._service = platform, service
+        self._pause_s = clients / requests_per_s
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
+        self.responses: Counter[int] = Counter()
+        self.hits = 0
+
+    def __enter__(self) -> "TrafficReplay":
+        """Start the clients."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the clients; returns when the last request is answered."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _url(self) -> str | None:
+        """Wait for a revision with traffic; None when the replay was stopped before."""
+        platform = connect(self._platform)
+        while not self._stop.wait(0.5):
+            status = platform.status(self._service)
+            revisions = [r for r in (status.stable, status.canary) if r is not None]
+            if status.url and any(r.ready and r.traffic_percent > 0 for r in revisions):
+                return f"{status.url}/v1/models/{self._service}:predict"
+        return None
+
+    def _client(self) -> None:
+        url = self._url()
+        if url is None:
+            return
+        with httpx.Client(timeout=_TIMEOUT_S) as client:
+            while not self._stop.is_set():
+                began_s = time.monotonic()
+                with self._lock:
+                    visit = next(self._visits)
+                self._send(client, url, visit)
+                self._stop.wait(max(0.0, self._pause_s - (time.monotonic() - began_s)))
+
+    def _send(self, client: httpx.Client, url: str, visit: Visit) -> None:
+        try:
+            response = client.post(url, json=recommend_body(visit))
+        except httpx.HTTPError:
+            with self._lock:
+                self.responses[0] += 1
+            return
+        hit = False
+        if response.status_code == 200:
+            answer = response.json()["predictions"][0]
+            hit = not visit.bought.isdisjoint(answer["items"])
+        with self._lock:
+            self.responses[response.status_code] += 1
+            self.hits += hit
+
+
+def recommend_body(visit: Visit, *, k: int = 10) -> dict[str, object]:
+    """Return the v1 request body that asks for `k` recommendations for a visit."""
+    instance = {"user": visit.user, "history": list(visit.history), "k": k}
+    return {"signature_name": "recommend", "instances": [instance]}
+
+
+def curl_line(url: str, service: str, visit: Visit) -> str:
+    """Return a shell line that asks the service for recommendations, to copy as it stands."""
+    short = dataclasses.replace(visit, history=visit.history[-3:])
+    body = json.dumps(recommend_body(short, k=5))
+    return (
+        f"curl -s -H 'Content-Type: application/json' {url}/v1/models/{service}:predict -d '{body}'"
+    )

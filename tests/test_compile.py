@@ -1,0 +1,127 @@
+"""Compiled pipelines: what the KFP backend gets, and what a wrong command line is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+IMAGE_OPTIONS = ("--registry", "registry.example/shopflow", "--tag", "0.1.0")
+
+
+def compile_(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "compile.py", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Pipeline spec and platform spec of the recommender, compiled for two GPUs."""
+    out = tmp_path_factory.mktemp("compiled")
+    done = compile_("--pipeline", "recommender", "--out", str(out), *IMAGE_OPTIONS, "--gpus", "2")
+    assert done.returncode == 0, done.stderr
+    return next(yaml.safe_load_all((out / "recommender.yaml").read_text(encoding="utf-8")))
+
+
+def executors(spec):
+    return {
+        name.removeprefix("exec-"): executor["container"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
+
+
+def tasks(spec):
+    dags = [spec["root"]["dag"]] + [c["dag"] for c in spec["components"].values() if "dag" in c]
+    return {
+        (number, name): task
+        for number, dag in enumerate(dags)
+        for name, task in dag["tasks"].items()
+        if not name.startswith("condition")
+    }
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.yaml")), ids=lambda path: path.stem)
+def test_compiling_gives_the_reviewed_file_byte_for_byte(golden, tmp_path):
+    done = compile_("--pipeline", golden.stem, "--out", str(tmp_path), *IMAGE_OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / golden.name).read_bytes() == golden.read_bytes(), (
+        "review, then `make golden`"
+    )
+
+
+def test_every_pipeline_has_a_golden_file():
+    listed = compile_("--list").stdout.split()
+    assert listed == sorted(path.stem for path in GOLDEN.glob("*.yaml"))
+
+
+def test_nothing_is_installed_at_run_time(compiled):
+    for name, container in executors(compiled).items():
+        assert "pip install" not in " ".join(container["command"] + container["args"]), name
+
+
+def test_every_image_is_ours_and_pinned(compiled):
+    images = {container["image"] for container in executors(compiled).values()}
+    assert images == {
+        "registry.example/shopflow/shopflow-pipeline:0.1.0",
+        "registry.example/shopflow/shopflow-train-gpu:0.1.0",
+    }
+
+
+def test_only_training_gets_the_gpus(compiled):
+    with_gpus = {
+        name: container["resources"]["accelerator"]
+        for name, container in executors(compiled).items()
+        if "accelerator" in container["resources"]
+    }
+    assert set(with_gpus) == {"train", "train-2", "train-3"}
+    for accelerator in with_gpus.values():
+        assert accelerator["resourceType"] == "nvidia.com/gpu"
+        assert accelerator["resourceCount"] == "2"
+
+
+def test_every_step_asks_for_cpu_and_memory(compiled):
+    for name, container in executors(compiled).items():
+        assert {"resourceCpuRequest", "resourceMemoryLimit"} <= set(container["resources"]), name
+
+
+def test_only_steps_that_depend_on_their_inputs_alone_are_cached(compiled):
+    cached = {
+        name.rstrip("-0123456789")
+        for (_, name), task in tasks(compiled).items()
+        if task.get("cachingOptions", {}).get("enableCache")
+    }
+    assert cached == {"preprocess", "train"}
+
+
+def test_a_rollout_is_never_retried(compiled):
+    for (_, name), task in tasks(compiled).items():
+        assert ("retryPolicy" in task) != name.startswith(("rollout", "refuse", "release")), name
+
+
+def test_a_digest_is_joined_with_an_at_sign(tmp_path):
+    digest = "sha256:" + "0" * 64
+    options = ("--registry", "registry.example/shopflow", "--tag", digest, "--out", str(tmp_path))
+    assert compile_("--all", *options).returncode == 0
+    assert f"shopflow-pipeline@{digest}" in (tmp_path / "recommender.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "no pipeline"),
+        (("--pipeline", "recomender", *IMAGE_OPTIONS), "did you mean recommender?"),
+        (("--all", "--registry", "registry.example", "--tag", "latest"), "an immutable tag"),
+        (("--all", "--registry", "https://registry.example", "--tag", "1"), "no https://"),
+        (("--all", "--tag", "1"), "--registry: found ''"),
+        (("--all", *IMAGE_OPTIONS, "--gpus", "-1"), "a number ≥ 0"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_leaves_nothing(options, told, tmp_path):
+    done = compile_(*options, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert told in done.stderr
+    assert not (tmp_path / "out").exists()
