@@ -1,0 +1,194 @@
+"""The whole pipeline, in real processes, on the synthetic shop: released, refused, killed."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+from tests.shop import make_shop
+
+from pipelines.configs import config_text
+from pipelines.local import run_locally
+from pipelines.traffic import TrafficReplay, Visit
+from serving.platform import connect
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = ("pipelines.recommender", "recommender")
+SERVICE = "shop"
+# The planted structure is worth far more than this; shuffled labels are worth nothing.
+THRESHOLDS = json.dumps(
+    [{"kind": "beats", "metric": "ndcg@10", "baseline": "popularity", "bound": 0.05}]
+)
+QUICK = json.dumps({"epochs": 4})
+
+
+def arguments(shop, workspace, **others):
+    return {
+        "dataset": config_text("user_behavior"),
+        "events_uri": str(shop.behaviour),
+        "catalogue_uri": str(shop.items),
+        "hyperparameters_1": QUICK,
+        "hyperparameters_2": QUICK,
+        "hyperparameters_3": QUICK,
+        "thresholds": THRESHOLDS,
+        "checkpoint_root": str(workspace / "checkpoints"),
+        "store_uri": str(workspace / "models"),
+        "service": SERVICE,
+        "platform": platform_of(workspace),
+        "rollout_min_requests": 40,
+    } | others
+
+
+def platform_of(workspace):
+    return f"local:{workspace / 'serving'}"
+
+
+def run(shop, workspace, **others):
+    """One run beside live traffic; the console is returned with it."""
+    console = Console(file=io.StringIO(), width=200)
+    traffic = TrafficReplay(visits(shop), platform=platform_of(workspace), service=SERVICE)
+    with traffic:
+        done = run_locally(
+            PIPELINE, arguments(shop, workspace, **others), workspace=workspace, console=console
+        )
+    return done, traffic
+
+
+def visits(shop):
+    users = (
+        pl.scan_csv(shop.behaviour)
+        .sort("timestamp")
+        .group_by("user_id", maintain_order=True)
+        .agg(pl.col("item_id").tail(10))
+        .collect()
+    )
+    return [
+        Visit(user, tuple(items), frozenset(items[-1:]))
+        for user, items in users.iter_rows()
+        if user is not None
+    ]
+
+
+def published(workspace):
+    return sorted(int(path.parent.name) for path in workspace.glob("models/*/*/manifest.json"))
+
+
+def processes_of(workspace):
+    """Command lines of live processes that name the workspace."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(workspace) in command and int(path.parent.name) != os.getpid():
+            found.append(command)
+    return found
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A folder whose service is stopped when the test is over."""
+    yield tmp_path
+    connect(platform_of(tmp_path)).delete(SERVICE)
+
+
+def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
+    shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1)
+    first, _ = run(shop, workspace, as_of="2024-02-23")
+    assert first.failed_step is None, first.reason
+    before = connect(platform_of(workspace)).status(SERVICE)
+    assert published(workspace) == [1]
+    assert before.canary is None
+    assert before.stable.traffic_percent == 100
+
+    second, traffic = run(shop, workspace, as_of="2024-02-27")
+    assert second.failed_step is None, second.reason
+    after = connect(platform_of(workspace)).status(SERVICE)
+    assert published(workspace) == [1, 2]
+    assert after.stable.name != before.stable.name
+    assert after.stable.storage_uri.rstrip("/").endswith("/2")
+    # Users were served all along: no request failed while two revisions shared the traffic.
+    assert set(traffic.responses) == {200}
+    outcome = json.loads(second.artifact("outcome").read_text(encoding="utf-8"))
+    assert outcome["outcome"] == "promoted"
+
+
+def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deployed(
+    tmp_path_factory, workspace
+):
+    shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1, shuffled=True)
+    done, _ = run(shop, workspace)
+    assert done.failed_step == "refuse"
+    assert "all 3 attempts" in done.reason
+    assert "ndcg@10" in done.reason
+    steps = list(done.seconds)
+    assert [s.split("-")[0] for s in steps].count("train") == 3
+    assert not any(s.startswith(("package", "deploy", "rollout")) for s in steps)
+    assert published(workspace) == []
+    # No call reached the platform: it makes its folder with the first one that changes anything.
+    assert not (workspace / "serving").exists()
+
+
+def test_killed_at_every_step_it_starts_again_cleanly(tmp_path_factory, workspace):
+    """One workspace, killed with SIGKILL in step after step, then run to the end."""
+    shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1)
+    program = (
+        "import json, sys; from pathlib import Path; from rich.console import Console\n"
+        "from pipelines.local import run_locally\n"
+        "run_locally(('pipelines.recommender', 'recommender'), json.load(sys.stdin),"
+        " workspace=Path(sys.argv[1]), console=Console())"
+    )
+    for step in ("ingest", "preprocess", "train", "evaluate", "package", "deploy", "rollout"):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(workspace)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        ) as pipeline:
+            json.dump(arguments(shop, workspace), pipeline.stdin)
+            pipeline.stdin.close()
+            wait_for(workspace, f"Executing task '{step}'", pipeline)
+            # Far enough into the step for its imports to be over and its work to have begun.
+            time.sleep(2.5)
+            os.kill(pipeline.pid, signal.SIGKILL)
+        for run_folder in (workspace / "runs").iterdir():
+            (run_folder / "run.log").rename(run_folder / "killed.log")
+            run_folder.rename(run_folder.with_name(f"killed-{step}"))
+            break
+        time.sleep(0.5)
+        assert [c for c in processes_of(workspace) if "ephemeral_component" in c] == [], step
+        assert len(published(workspace)) <= 1, step
+    done, traffic = run(shop, workspace)
+    assert done.failed_step is None, done.reason
+    status = connect(platform_of(workspace)).status(SERVICE)
+    assert status.canary is None
+    assert status.stable.ready
+    assert set(traffic.responses) == {200}
+    assert published(workspace) == [1], "the same data and seed give the same model, once"
+    servers = [c for c in processes_of(workspace) if "serving.predictor" in c]
+    assert len(servers) == 1, servers
+    leftovers = [p for p in (workspace / "models" / SERVICE).iterdir() if not p.name.isdigit()]
+    assert leftovers == []
+
+
+def wait_for(workspace, text, process):
+    """Wait until the newest run's log holds a text."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        for log in (workspace / "runs").glob("*/run.log"):
+            if text in log.read_text(encoding="utf-8").replace("\x1b[96m", "").replace(
+                "\x1b[0m", ""
+            ):
+                return
+        assert process.poll() is None, f"ended before {text!r}"
+        time.sleep(0.1)
+    raise AssertionError(f"not within 180 s: {text!r}")
