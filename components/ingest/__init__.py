@@ -1,0 +1,1 @@
+"""The first step: a shop's raw log and catalogue become clean, joined Parquet, split in time."""
