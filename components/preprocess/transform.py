@@ -35,23 +35,37 @@ def preprocessing_fn(plan: FeaturePlan, settings: PreprocessSettings) -> Preproc
     * `<numeric>_bucket`: int64 [B], 1 + quantile bucket, 0 when missing.
     """
 
-    def index(strings: tf.Tensor, name: str) -> tf.Tensor:
-        vocabulary = tft.vocabulary(
+    def vocabulary(strings: tf.Tensor, name: str, weights: tf.Tensor) -> tf.Tensor:
+        return tft.vocabulary(
             strings,
             top_k=settings.vocabulary_size,
             frequency_threshold=settings.min_frequency,
+            weights=weights,
             vocab_filename=name,
             name=name,
         )
-        return tft.apply_vocabulary(strings, vocabulary, num_oov_buckets=settings.oov_buckets)
+
+    def index(strings: tf.Tensor, entries: tf.Tensor) -> tf.Tensor:
+        return tft.apply_vocabulary(strings, entries, num_oov_buckets=settings.oov_buckets)
+
+    def tokens(strings: tf.Tensor, name: str) -> tf.SparseTensor:
+        # A popular product's title is in a batch a thousand times: it is cut into words once.
+        titles, row, count = tf.unique_with_counts(strings)
+        lower = tf.strings.lower(titles, encoding="utf-8")
+        words = tf.strings.split(tf.strings.regex_replace(lower, _NOT_A_WORD, " ")).to_sparse()
+        grams = tft.ngrams(words, (1, settings.ngrams), separator=" ")
+        weights = tf.cast(tf.gather(count, grams.indices[:, 0]), tf.float32)
+        ids = index(grams, vocabulary(grams.values, name, weights))
+        return tf.gather(tf.RaggedTensor.from_sparse(ids), row).to_sparse()
 
     def transform(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        outputs = {f"{name}_id": index(inputs[name], name) for name in plan.ids + plan.categorical}
+        outputs = {}
+        for name in plan.ids + plan.categorical:
+            # Without weights, Beam is handed every row instead of a batch's distinct values.
+            ones = tf.ones_like(inputs[name], tf.float32)
+            outputs[f"{name}_id"] = index(inputs[name], vocabulary(inputs[name], name, ones))
         for name in plan.text:
-            lower = tf.strings.lower(inputs[name], encoding="utf-8")
-            words = tf.strings.split(tf.strings.regex_replace(lower, _NOT_A_WORD, " ")).to_sparse()
-            grams = tft.ngrams(words, (1, settings.ngrams), separator=" ")
-            outputs[f"{name}_tokens"] = index(grams, name)
+            outputs[f"{name}_tokens"] = tokens(inputs[name], name)
         for name in plan.numeric:
             number = inputs[name]
             z = tft.sparse_tensor_to_dense_with_shape(tft.scale_to_z_score(number), [None, 1])
