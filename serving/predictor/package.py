@@ -1,0 +1,85 @@
+"""The model package as the server finds it on disk."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class PackageError(ValueError):
+    """The package is not what was published; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package whose every byte is the published one.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version, ≥ 1.
+        model_sha256: Checksum the evaluation gate gave its blessing to.
+        saved_model_dir: The SavedModel.
+        warmup: Bodies of requests the model is warmed up with, v1 protocol.
+    """
+
+    name: str
+    version: int
+    model_sha256: str
+    saved_model_dir: Path
+    warmup: tuple[dict[str, Any], ...]
+
+
+def open_package(folder: Path) -> Package:
+    """Verify a package against its manifest and return what the server needs of it.
+
+    Args:
+        folder: Contains manifest.json, requests.json and the SavedModel in `<version>/`.
+
+    Raises:
+        PackageError: If a file is missing, altered or not in the manifest.
+    """
+    manifest = _read_object(folder / "manifest.json")
+    try:
+        files = manifest["files"]
+        name, version = str(manifest["name"]), int(manifest["version"])
+        model_sha256 = str(manifest["model_sha256"])
+        for relative, published in files.items():
+            _verify(folder / relative, sha256=published["sha256"], size=published["size"])
+    except (KeyError, TypeError) as error:
+        raise PackageError(f"{folder}/manifest.json: {error!r} is missing or malformed") from error
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if unknown := sorted(present - set(files) - {"manifest.json"}):
+        raise PackageError(f"{folder}: found {unknown[0]}, which the manifest does not list")
+    saved_model_dir = folder / str(version)
+    if not (saved_model_dir / "saved_model.pb").is_file():
+        raise PackageError(f"{saved_model_dir}: found no saved_model.pb, expected a SavedModel")
+    return Package(name, version, model_sha256, saved_model_dir, _warmup(folder))
+
+
+def _verify(file: Path, *, sha256: str, size: int) -> None:
+    if not file.is_file():
+        raise PackageError(f"{file}: found nothing, expected a file of {size} bytes")
+    if (found_size := file.stat().st_size) != size:
+        raise PackageError(f"{file}: found {found_size} bytes, the manifest says {size}")
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != sha256:
+        raise PackageError(f"{file}: found sha256 {found}, the manifest says {sha256}")
+
+
+def _warmup(folder: Path) -> tuple[dict[str, Any], ...]:
+    requests = _read_object(folder / "requests.json").get("requests", [])
+    return tuple(request["body"] for request in requests)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PackageError(f"{file}: found no file, expected one in every package") from error
+    except ValueError as error:
+        raise PackageError(f"{file}: found no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise PackageError(f"{file}: found {type(content).__name__}, expected a JSON object")
+    return content

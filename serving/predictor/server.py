@@ -1,0 +1,114 @@
+"""Putting the model, KServe's server and the metrics together."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import kserve
+import tensorflow as tf
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from kserve import model_server
+
+from serving.predictor.metrics import RequestGate
+from serving.predictor.model import RecommenderModel
+from serving.predictor.package import Package, PackageError, open_package
+from serving.predictor.request import BadRequest, Limits
+
+_EX_CONFIG = 78  # sysexits.h; tells the supervisor that starting again cannot help
+
+
+class _Server(kserve.ModelServer):  # type: ignore[misc]  # kserve ships no types
+    """KServe's server on a chosen address; KServe itself always listens on all of them."""
+
+    host = "0.0.0.0"
+
+    async def _serve(self) -> None:
+        self._rest_server.config.host = self.host
+        await super()._serve()
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options: KServe's, and those of this server."""
+    parser = argparse.ArgumentParser(prog="serving.predictor", parents=[model_server.parser])
+    # One line per request and a second port are for those who ask for them.
+    parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
+    parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="The package.")
+    parser.add_argument("--host", default="0.0.0.0", help="Address to listen on.")
+    parser.add_argument(
+        "--revision",
+        default=os.environ.get("K_REVISION") or os.environ.get("HOSTNAME", ""),
+        help="Label of the metrics; Knative says it in K_REVISION.",
+    )
+    parser.add_argument("--tf_threads", type=int, default=1, help="Threads TensorFlow computes on.")
+    parser.add_argument("--max_batch", type=int, default=Limits.rows, help="Rows in a request.")
+    parser.add_argument("--max_k", type=int, default=Limits.k, help="Recommendations per row.")
+    parser.add_argument("--max_history", type=int, default=Limits.values, help="Events in a row.")
+    parser.add_argument("--max_body_bytes", type=int, default=4 * 2**20, help="Size of a request.")
+    return parser.parse_args(argv)
+
+
+def serve(
+    options: argparse.Namespace, *, model_class: type[RecommenderModel] = RecommenderModel
+) -> int:
+    """Load the package and serve it until SIGTERM.
+
+    Args:
+        options: See `arguments`.
+        model_class: The model that answers.
+
+    Returns:
+        Exit code; EX_CONFIG when the package cannot be served.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(options.tf_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.tf_threads)
+    try:
+        package: Package = open_package(options.model_dir)
+        model = model_class(
+            options.model_name,
+            package,
+            limits=Limits(rows=options.max_batch, k=options.max_k, values=options.max_history),
+            threads=options.tf_threads,
+        )
+        model.load()
+    except PackageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _EX_CONFIG
+    app = model_server.app
+    app.add_middleware(
+        RequestGate,
+        model=options.model_name,
+        revision=options.revision,
+        max_body_bytes=options.max_body_bytes,
+    )
+    app.add_exception_handler(BadRequest, _bad_request)
+    app.add_exception_handler(RequestValidationError, _invalid_v2)
+    server = _Server(
+        http_port=options.http_port,
+        enable_grpc=options.enable_grpc,
+        workers=1,
+        enable_latency_logging=options.enable_latency_logging,
+        grace_period=10,
+    )
+    server.host = options.host
+    if not options.enable_latency_logging:
+        for name in ("uvicorn.access", "kserve.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    server.start([model])
+    return 0
+
+
+async def _bad_request(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, status_code=400)
+
+
+async def _invalid_v2(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"error": f"{where}: {first['msg']}"[:300]}, status_code=400)
