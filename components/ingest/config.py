@@ -196,7 +196,8 @@ def _keys_at(path: list[str]) -> Iterator[str]:
             kind = get_args(kind)[1]
         elif is_dataclass(kind):
             kind = get_type_hints(kind)[part]
-        kind = next((arg for arg in get_args(kind) if is_dataclass(arg)), kind)
+        if get_origin(kind) is not dict:  # X | None: the keys are those of X
+            kind = next((arg for arg in get_args(kind) if is_dataclass(arg)), kind)
     if is_dataclass(kind):
         yield from (field.name for field in fields(kind))
 

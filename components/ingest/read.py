@@ -24,11 +24,13 @@ class Table:
         where: The file as the user named it, for errors.
         frame: All its columns; every column of a CSV file is text.
         columns: Their names.
+        is_parquet: Whether the file is Parquet, where columns can be read by themselves.
     """
 
     where: str
     frame: pl.LazyFrame
     columns: tuple[str, ...]
+    is_parquet: bool
 
 
 def find_files(uris: Sequence[str], *, scratch: Path) -> list[tuple[str, Path]]:
@@ -78,11 +80,12 @@ def open_table(path: Path, *, where: str) -> Table:
         raise InputError(where, "an empty file", "a header and rows")
     with _reading(where):
         # glob off: a bracket in a file's name is a letter.
-        if path.suffix == ".parquet":
+        if is_parquet := path.suffix == ".parquet":
             frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         else:
             frame = pl.scan_csv(path, glob=False, infer_schema=False)
-        return Table(where=where, frame=frame, columns=tuple(frame.collect_schema().names()))
+        columns = tuple(frame.collect_schema().names())
+    return Table(where=where, frame=frame, columns=columns, is_parquet=is_parquet)
 
 
 def read_batches(table: Table, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -97,15 +100,15 @@ def read_batches(table: Table, columns: Sequence[str]) -> Iterator[pl.DataFrame]
             raise InputError(
                 f"{table.where}, column {column}", _shown(table.columns), "that column"
             )
-    empty = True
+    empty, wanted = True, list(dict.fromkeys(columns))
     with _reading(table.where):
-        batches = table.frame.select(list(dict.fromkeys(columns))).collect_batches(
-            chunk_size=BATCH_ROWS, maintain_order=True
-        )
-        for batch in batches:
+        # Of a CSV file all columns are read: only so is a row with too many fields, the mark of an
+        # unquoted comma, found by the reader.
+        frame = table.frame.select(wanted) if table.is_parquet else table.frame
+        for batch in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
             empty = empty and batch.is_empty()
             _check_text(batch, where=table.where)
-            yield batch
+            yield batch.select(wanted)
     if empty:
         raise InputError(table.where, "a header and no rows", "at least one row")
 

@@ -49,7 +49,7 @@ def write_report(
         ("Events per day", _events_per_day(splits)),
         ("The long tail of items", _long_tail(events, summary)),
         ("Missing values", _missing(events, catalogue)),
-        ("Catalogue", _catalogue(summary, catalogue)),
+        ("Catalogue", _catalogue(summary, catalogue, dataset)),
         ("Columns that were not read", _dropped(summary)),
     ]
     write_page(path, title=f"Data report: {dataset.name}", lead=lead, sections=sections)
@@ -153,14 +153,15 @@ def _missing(events: pl.DataFrame, catalogue: pl.DataFrame) -> markupsafe.Markup
     return bar_plot(shares, x_label="% of rows without a value, after cleaning")
 
 
-def _catalogue(summary: "IngestSummary", catalogue: pl.DataFrame) -> markupsafe.Markup:
+def _catalogue(
+    summary: "IngestSummary", catalogue: pl.DataFrame, dataset: DatasetConfig
+) -> markupsafe.Markup:
     rows: list[list[object]] = [["read", summary.catalogue_rows_in]]
     rows += [[rule, -count] for rule, count in summary.catalogue_removed.items()]
     rows.append(["kept", summary.catalogue_rows])
     features = [
-        [name, str(kind), catalogue[name].drop_nulls().n_unique(), _examples(catalogue[name])]
-        for name, kind in catalogue.schema.items()
-        if name != "item"
+        [name, config.type, catalogue[name].drop_nulls().n_unique(), _examples(catalogue[name])]
+        for name, config in dataset.catalogue.features.items()
     ]
     listed = table(["feature", "type", "distinct values", "for example"], features)
     return table(["rule", "rows"], rows) + (listed if features else markupsafe.Markup(""))
