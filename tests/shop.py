@@ -14,6 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from components.ingest.config import load_config
+from components.ingest.ingest import ingest
+
+USER_BEHAVIOR = Path(__file__).parents[1] / "pipelines" / "configs" / "user_behavior.yaml"
 GROUPS = 6
 DAYS = 60
 START = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
@@ -281,3 +285,57 @@ def _soil(log: pl.DataFrame, dirt: Dirt, *, rng: np.random.Generator) -> pl.Data
     return pl.concat([log, copies, *bad], how="vertical_relaxed").sample(
         fraction=1.0, shuffle=True, seed=int(rng.integers(2**31))
     )
+
+
+@dataclass(frozen=True)
+class CleanShop:
+    """A synthetic shop after ingest: the artifacts that the later steps read.
+
+    Attributes:
+        shop: The truth behind it.
+        events_dir: {train,eval,test}/part-*.parquet.
+        catalogue_dir: part-*.parquet.
+        schema_path: Schema, text proto.
+    """
+
+    shop: Shop
+    events_dir: Path
+    catalogue_dir: Path
+    schema_path: Path
+
+
+def events_and_catalogue(
+    folder: Path,
+    *,
+    seed: int,
+    users: int = 300,
+    items: int = 200,
+    events: int = 20_000,
+    shuffled: bool = False,
+) -> CleanShop:
+    """Make a shop and ingest it with the config user_behavior.
+
+    Args:
+        folder: Where to write raw/, events/, catalogue/, schema.pbtxt and data_report.html.
+        seed: As in `make_shop`, like the arguments that follow.
+        users: Number of users.
+        items: Number of items.
+        events: Number of events, over all splits.
+        shuffled: Whether history tells nothing.
+    """
+    shop = make_shop(
+        folder / "raw", seed=seed, users=users, items=items, events=events, shuffled=shuffled
+    )
+    clean = CleanShop(shop, folder / "events", folder / "catalogue", folder / "schema.pbtxt")
+    ingest(
+        load_config(USER_BEHAVIOR.read_text(encoding="utf-8"), where=str(USER_BEHAVIOR)),
+        events_uris=[str(shop.behaviour)],
+        catalogue_uris=[str(shop.items)],
+        as_of="",
+        hash_key="",
+        events_dir=clean.events_dir,
+        catalogue_dir=clean.catalogue_dir,
+        schema_path=clean.schema_path,
+        report_path=folder / "data_report.html",
+    )
+    return clean

@@ -15,7 +15,7 @@ def ingest(
     schema: dsl.Output[dsl.Artifact],
     data_report: dsl.Output[dsl.HTML],
     as_of: str = "",
-):
+) -> None:
     """Clean a shop's log and catalogue, join them and split them in time.
 
     Args:

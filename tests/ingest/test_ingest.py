@@ -13,9 +13,8 @@ from components.ingest.config import load_config
 from components.ingest.ingest import IngestSummary, ingest
 from components.ingest.read import find_files
 from components.ingest.write import write_parts
-from tests.shop import OUTLIER_QUANTITY, Dirt, Shop, make_shop
+from tests.shop import OUTLIER_QUANTITY, USER_BEHAVIOR, Dirt, Shop, make_shop
 
-USER_BEHAVIOR = Path("pipelines/configs/user_behavior.yaml")
 DIRT = Dirt(
     missing_ids=7,
     duplicates=11,

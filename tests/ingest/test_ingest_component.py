@@ -7,7 +7,7 @@ import pytest
 from kfp import dsl, local
 
 from components.ingest.component import ingest
-from tests.shop import make_shop
+from tests.shop import USER_BEHAVIOR, make_shop
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -20,7 +20,7 @@ def test_the_component_passes_its_inputs_on_and_fills_its_outputs(tmp_path: Path
         ingest(dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of)
 
     alone(
-        dataset=Path("pipelines/configs/user_behavior.yaml").read_text(),
+        dataset=USER_BEHAVIOR.read_text(),
         events_uri=str(shop.behaviour),
         catalogue_uri=str(shop.items),
         as_of="2024-02-20",

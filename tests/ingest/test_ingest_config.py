@@ -1,16 +1,15 @@
-from pathlib import Path
-
 import pytest
 
 from components.errors import InputError
 from components.ingest.config import load_config
+from tests.shop import USER_BEHAVIOR
 
-TEXT = Path("pipelines/configs/user_behavior.yaml").read_text()
+TEXT = USER_BEHAVIOR.read_text()
 
 
 @pytest.mark.parametrize("name", ["user_behavior", "complete_journey"])
 def test_the_configs_of_the_repository_load(name: str) -> None:
-    path = Path(f"pipelines/configs/{name}.yaml")
+    path = USER_BEHAVIOR.with_name(f"{name}.yaml")
     assert load_config(path.read_text(), where=str(path)).name == name
 
 
