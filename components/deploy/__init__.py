@@ -1,0 +1,1 @@
+"""Deploy: a published package becomes a canary that is ready and has passed its smoke test."""

@@ -1,0 +1,41 @@
+"""The deploy step's KFP interface."""
+
+from kfp import dsl
+
+from components.images import PIPELINE_IMAGE
+
+
+@dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
+def deploy(
+    package_uri: str,
+    service: str,
+    release: dsl.Output[dsl.Artifact],
+    platform: str = "local",
+    namespace: str = "default",
+    ready_timeout_s: float = 300.0,
+    tf_threads: int = 1,
+):
+    """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic.
+
+    Args:
+        package_uri: One published version, a folder or gs:// URI.
+        service: Name of the InferenceService.
+        release: Service, platform, stable and candidate revision, URL, as JSON.
+        platform: Inference platform: "local" or "local:<state folder>".
+        namespace: Namespace of the service.
+        ready_timeout_s: How long the new revision may take to become ready.
+        tf_threads: Threads TensorFlow computes on in each server.
+    """
+    from pathlib import Path
+
+    from components.deploy.deploy import deploy as run
+    from components.deploy.inference_service import DeploySettings
+
+    run(
+        package_uri=package_uri,
+        service=service,
+        platform=platform,
+        namespace=namespace,
+        settings=DeploySettings(ready_timeout_s=ready_timeout_s, tf_threads=tf_threads),
+        release_path=Path(release.path),
+    )

@@ -1,0 +1,93 @@
+"""From a published package to a canary that is ready, tried, and still without users."""
+
+import logging
+from pathlib import Path
+
+from components.deploy.inference_service import DeploySettings, build_inference_service
+from components.deploy.package import verify_package
+from components.deploy.release import Release
+from components.deploy.smoke_test import SmokeTestFailed, smoke_test
+from components.errors import InputError
+from serving.platform import PlatformError, connect
+
+_log = logging.getLogger(__name__)
+
+
+def deploy(
+    *,
+    package_uri: str,
+    service: str,
+    platform: str,
+    namespace: str,
+    settings: DeploySettings,
+    release_path: Path,
+) -> Release:
+    """Deploy a package as the canary of a service, at 0 % of the traffic.
+
+    Safe to repeat: a package that is stable already is left alone, a canary someone left behind
+    is replaced.
+
+    Args:
+        package_uri: One published version, a folder or gs:// URI.
+        service: Name of the InferenceService.
+        platform: See `serving.platform.connect`.
+        namespace: Namespace of the service.
+        settings: How the package is served.
+        release_path: File to write the release to.
+
+    Raises:
+        InputError: If the package may not be deployed, in which case the platform was not asked
+            for anything; or if the candidate does not start or answers badly, in which case it
+            has been taken away again.
+    """
+    if "://" not in package_uri:
+        package_uri = str(Path(package_uri).expanduser().resolve())  # servers have their own cwd
+    package = verify_package(package_uri)
+    try:
+        inference_platform = connect(platform, namespace=namespace)
+        resource = build_inference_service(
+            service=service, namespace=namespace, package_uri=package_uri, settings=settings
+        )
+        try:
+            status = inference_platform.deploy(resource, timeout_s=settings.ready_timeout_s)
+            if status.canary is not None:
+                smoke_test(
+                    inference_platform,
+                    service,
+                    revision=status.canary.name,
+                    requests=package.golden_requests,
+                    timeout_s=settings.smoke_timeout_s,
+                )
+        except (PlatformError, SmokeTestFailed) as error:
+            if inference_platform.status(service).canary is not None:
+                inference_platform.roll_back(service, reason=str(error))
+            raise InputError(
+                service, f"a candidate that failed: {error}", "a healthy one"
+            ) from error
+    except PlatformError as error:
+        raise InputError(service, str(error), "a platform that deploys it") from error
+    candidate = status.canary or status.stable
+    if candidate is None or status.url is None:
+        raise InputError(service, f"{status}", "a candidate or a stable revision")
+    release = Release(
+        service=service,
+        platform=platform,
+        namespace=namespace,
+        stable_revision=status.stable.name if status.stable else None,
+        candidate_revision=candidate.name,
+        url=status.url,
+        package_uri=package_uri,
+        version=package.version,
+        model_sha256=package.model_sha256,
+        unchanged=status.canary is None,
+    )
+    release.write(release_path)
+    _log.info(
+        "deploy: %s version %d is %s of %s, %d golden requests answered",
+        package.name,
+        package.version,
+        "already stable" if release.unchanged else f"candidate {candidate.name}",
+        service,
+        0 if release.unchanged else len(package.golden_requests),
+    )
+    return release

@@ -1,0 +1,48 @@
+"""Run the step alone: `python -m components.rollout --help`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.cli import run_step
+from components.rollout.policy import RolloutPolicy, parse_steps
+from components.rollout.rollout import roll_out
+
+_DEFAULT = RolloutPolicy()
+
+
+def main(
+    release: Annotated[Path, typer.Option(help="The deploy step's release, JSON.")],
+    evidence: Annotated[Path, typer.Option(help="JSON file to write.")],
+    report: Annotated[Path, typer.Option(help="HTML page to write.")],
+    steps: Annotated[str, typer.Option(help="Canary's share in percent.")] = "5,25,50,100",
+    min_requests: Annotated[int, typer.Option(help="Requests a step needs.")] = 500,
+    alpha: Annotated[float, typer.Option(help="Risk of a false alarm per step.")] = _DEFAULT.alpha,
+    max_p95_ratio: Annotated[
+        float, typer.Option(help="Canary's p95 over the stable's.")
+    ] = _DEFAULT.max_p95_ratio,
+    step_timeout_s: Annotated[
+        float, typer.Option(help="Longest wait for evidence, s.")
+    ] = _DEFAULT.step_timeout_s,
+    poll_s: Annotated[float, typer.Option(help="Time between looks, s.")] = _DEFAULT.poll_s,
+) -> None:
+    """Move the users to a candidate step by step; promote it, or roll it back."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    policy = RolloutPolicy(
+        steps=parse_steps(steps),
+        min_requests=min_requests,
+        alpha=alpha,
+        max_p95_ratio=max_p95_ratio,
+        step_timeout_s=step_timeout_s,
+        poll_s=poll_s,
+    )
+    outcome = roll_out(
+        release_path=release, policy=policy, outcome_path=evidence, report_path=report
+    )
+    outcome.raise_if_rolled_back()
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,97 @@
+"""How a rollout ended, and the evidence for it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from components.errors import InputError
+from components.rollout.decision import Action, Check, Kind, Observation
+from components.rollout.policy import RolloutPolicy
+from components.rollout.release import Candidate
+from components.rollout.window import Window
+
+Result = Literal["promoted", "rolled_back"]
+
+
+class RolledBack(InputError):
+    """The candidate was taken away; the evidence has been written."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One revision's requests in a step; latencies in ms, None without data."""
+
+    requests: int
+    errors: int
+    error_rate: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+    @classmethod
+    def of(cls, window: Window) -> "Measured":
+        """Return the summary of a window."""
+        quantiles = (window.quantile_ms(q) for q in (0.5, 0.95, 0.99))
+        return cls(window.requests, window.errors, window.error_rate, *quantiles)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step: the traffic, what was measured, and what was decided."""
+
+    traffic_percent: int
+    elapsed_s: float
+    canary: Measured
+    stable: Measured
+    checks: tuple[Check, ...]
+    action: Kind
+    reason: str
+
+    @classmethod
+    def of(cls, percent: int, observation: Observation, action: Action) -> "StepRecord":
+        """Return the record of a step that has ended."""
+        return cls(
+            percent,
+            round(observation.elapsed_s, 3),
+            Measured.of(observation.canary),
+            Measured.of(observation.stable),
+            action.checks,
+            action.kind,
+            action.reason,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rollout ended.
+
+    Attributes:
+        outcome: Whether the candidate is stable now, or gone.
+        reason: Why.
+        candidate: What was on trial.
+        stable_revision: The revision that was stable before; None on a first release.
+        steps: What happened in each step.
+    """
+
+    outcome: Result
+    reason: str
+    candidate: Candidate
+    stable_revision: str | None
+    steps: tuple[StepRecord, ...] = ()
+
+    def write(self, path: Path, *, policy: RolloutPolicy) -> None:
+        """Write the outcome, its evidence and the policy it was judged by as JSON."""
+        content: dict[str, Any] = asdict(self) | {"policy": asdict(policy)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def raise_if_rolled_back(self) -> None:
+        """Make a roll-back an error, for pipelines that must not go on after one.
+
+        Raises:
+            RolledBack: If the candidate was rolled back.
+        """
+        if self.outcome == "rolled_back":
+            name = f"{self.candidate.service} {self.candidate.revision}"
+            raise RolledBack(name, f"a roll-back: {self.reason}", "a promotion")

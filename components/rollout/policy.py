@@ -1,0 +1,75 @@
+"""What a canary must show to be promoted."""
+
+import math
+from dataclasses import dataclass
+
+from components.errors import InputError
+
+
+@dataclass(frozen=True)
+class RolloutPolicy:
+    """Limits of a rollout; checked when made.
+
+    Attributes:
+        steps: The canary's share of the users in percent, rising, the last one 100.
+        min_requests: Requests the canary (and, while it has traffic, the stable) must have
+            answered in a step before it may advance.
+        alpha: Risk of a false alarm in one test at the end of a step, 0 to 0.5.
+        early_alpha: The same for the tests at every look before that; tiny, because they are many.
+        min_errors: Errors below which no test is made; the normal approximation needs five.
+        max_error_rate: Limit of 5xx answers where there is no stable to compare with, 0 to 1.
+        max_p95_ratio: How many times slower than the stable the canary's p95 may be, above 1.
+        latency_floor_ms: p95 differences below this do not count; the clock's noise.
+        max_p95_ms: Limit of the p95 where there is no stable to compare with.
+        step_timeout_s: How long a step may wait for its evidence; then the canary is rolled back.
+        poll_s: Time between two looks at the metrics.
+    """
+
+    steps: tuple[int, ...] = (5, 25, 50, 100)
+    min_requests: int = 500
+    alpha: float = 0.01
+    early_alpha: float = 1e-6
+    min_errors: int = 5
+    max_error_rate: float = 0.01
+    max_p95_ratio: float = 1.5
+    latency_floor_ms: float = 5.0
+    max_p95_ms: float = 1000.0
+    step_timeout_s: float = 3600.0
+    poll_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that could not decide.
+
+        Raises:
+            InputError: Names the setting.
+        """
+        rising = all(low < high for low, high in zip(self.steps, self.steps[1:], strict=False))
+        if not self.steps or not rising or self.steps[0] < 1 or self.steps[-1] != 100:
+            raise InputError("steps", f"{self.steps}", "rising percentages from 1 up to 100")
+        for name in ("min_requests", "min_errors"):
+            if getattr(self, name) < 1:
+                raise InputError(name, f"{getattr(self, name)}", "at least 1")
+        for name in ("alpha", "early_alpha"):
+            if not 0 < getattr(self, name) < 0.5:
+                raise InputError(name, f"{getattr(self, name)}", "more than 0, less than 0.5")
+        if not 0 <= self.max_error_rate < 1:
+            raise InputError("max_error_rate", f"{self.max_error_rate}", "0 to less than 1")
+        if not 1 < self.max_p95_ratio < math.inf:
+            raise InputError("max_p95_ratio", f"{self.max_p95_ratio}", "more than 1")
+        if not 0 <= self.latency_floor_ms < math.inf:
+            raise InputError("latency_floor_ms", f"{self.latency_floor_ms}", "0 or more")
+        for name in ("max_p95_ms", "step_timeout_s", "poll_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(name, f"{getattr(self, name)}", "more than 0")
+
+
+def parse_steps(text: str) -> tuple[int, ...]:
+    """Return the percentages of a list such as "5,25,50,100".
+
+    Raises:
+        InputError: If an entry is not a whole number.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError("steps", repr(text), "whole percentages such as 5,25,50,100") from error

@@ -1,0 +1,97 @@
+"""The rollout's page: what each step saw, and why it ended as it did."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from markupsafe import Markup
+
+from components.report import bar_plot, paragraph, table, verdict, write_page
+from components.rollout.outcome import Measured, Outcome, StepRecord
+from components.rollout.policy import RolloutPolicy
+
+_DONE = {"advance": "advanced", "promote": "promoted", "roll_back": "rolled back", "hold": "held"}
+
+
+def write_report(path: Path, outcome: Outcome, *, policy: RolloutPolicy) -> None:
+    """Write the page.
+
+    Args:
+        path: HTML file.
+        outcome: How the rollout ended.
+        policy: What it was judged by.
+    """
+    good = outcome.outcome == "promoted"
+    candidate = outcome.candidate
+    against = f"against {outcome.stable_revision}" if outcome.stable_revision else "first release"
+    sections = [
+        (
+            "Verdict",
+            paragraph(
+                f"{'Promoted' if good else 'Rolled back'}: {outcome.reason}.",
+                css="good" if good else "bad",
+            )
+            + paragraph(f"Version {candidate.version}, {candidate.package_uri}", css="note"),
+        ),
+    ]
+    if outcome.steps:
+        sections += [
+            ("Steps", _steps(outcome)),
+            ("Evidence", _checks(outcome)),
+            ("p95 latency", bar_plot(_p95(outcome.steps), x_label="p95 latency, ms")),
+        ]
+    sections.append(("Policy", table(("setting", "value"), _settings(policy))))
+    write_page(
+        path,
+        title=f"Rollout of {candidate.service} version {candidate.version}",
+        lead=f"{candidate.revision}, {against}: {outcome.outcome.replace('_', ' ')}",
+        sections=sections,
+    )
+
+
+def _steps(outcome: Outcome) -> Markup:
+    header = (
+        "canary's share", "time, s", "revision", "requests", "5xx", "error rate",
+        "p50, ms", "p95, ms", "p99, ms", "decision",
+    )  # fmt: skip
+    rows: list[tuple[object, ...]] = []
+    for step in outcome.steps:
+        good = step.action != "roll_back"
+        decision = verdict(f"{_DONE[step.action]}: {step.reason}", good=good)
+        share = f"{step.traffic_percent} %"
+        rows.append((share, round(step.elapsed_s, 1), "canary", *_measured(step.canary), decision))
+        if outcome.stable_revision:
+            rows.append((share, round(step.elapsed_s, 1), "stable", *_measured(step.stable), ""))
+    return table(header, rows)
+
+
+def _measured(found: Measured) -> tuple[object, ...]:
+    rate = f"{100 * found.error_rate:.2f} %"
+    return found.requests, found.errors, rate, found.p50_ms, found.p95_ms, found.p99_ms
+
+
+def _checks(outcome: Outcome) -> Markup:
+    rows = [
+        (
+            f"{step.traffic_percent} %",
+            check.name,
+            "too little data for a test" if check.value is None else f"{check.value:.3g}",
+            f"{check.bound:g}",
+            verdict("passed" if check.passed else "failed", good=check.passed),
+        )
+        for step in outcome.steps
+        for check in step.checks
+    ]
+    return table(("canary's share", "check", "found", "limit", "verdict"), rows)
+
+
+def _p95(steps: tuple[StepRecord, ...]) -> dict[str, float]:
+    return {
+        f"{step.traffic_percent} % {role}": measured.p95_ms
+        for step in steps
+        for role, measured in (("canary", step.canary), ("stable", step.stable))
+        if measured.p95_ms is not None
+    }
+
+
+def _settings(policy: RolloutPolicy) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), str(value)) for name, value in asdict(policy).items()]

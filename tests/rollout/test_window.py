@@ -1,0 +1,40 @@
+"""Windows: differences of counters, and what is read from a histogram."""
+
+import math
+
+import pytest
+
+from components.rollout.window import Window, window_between
+from serving.platform import RevisionMetrics
+
+
+def test_window_is_what_was_added_and_only_5xx_are_errors():
+    start = RevisionMetrics({200: 10, 500: 1}, {10.0: 11, math.inf: 11})
+    end = RevisionMetrics({200: 15, 400: 2, 500: 2, 503: 3}, {10.0: 15, math.inf: 22})
+    # 5 + 2 + 1 + 3 new requests, of which 1 + 3 are the server's fault.
+    assert window_between(start, end) == Window(11, 4, {10.0: 4, math.inf: 11})
+
+
+def test_counter_that_restarted_counts_from_zero():
+    start = RevisionMetrics({200: 100}, {10.0: 100, math.inf: 100})
+    end = RevisionMetrics({200: 7}, {10.0: 6, math.inf: 7})
+    assert window_between(start, end) == Window(7, 0, {10.0: 6, math.inf: 7})
+
+
+def test_revision_without_counters_has_an_empty_window():
+    assert window_between(None, None) == Window()
+
+
+def test_quantile_is_linear_inside_its_bucket():
+    # 10 below 10 ms, 80 between 10 and 20, 10 above: rank 50 is 40/80 into the second bucket.
+    found = Window(100, 0, {10.0: 10, 20.0: 90, math.inf: 100})
+    assert found.quantile_ms(0.5) == pytest.approx(15.0)
+    assert found.quantile_ms(0.95) == 20.0  # the open bucket says no more than its lower bound
+    assert Window().quantile_ms(0.95) is None
+
+
+def test_slower_than_is_linear_inside_its_bucket():
+    found = Window(100, 0, {10.0: 10, 20.0: 90, math.inf: 100})
+    # 15 ms is half of the second bucket: 100 - (10 + 40) are slower.
+    assert found.slower_than(15.0) == pytest.approx(50.0)
+    assert found.slower_than(20.0) == pytest.approx(10.0)
