@@ -16,7 +16,7 @@ from components.errors import InputError
 if TYPE_CHECKING:
     from google.cloud import storage
 
-_UPLOADING = ".uploading-"  # prefix of a local file that is not complete; never listed
+_UPLOADING = ".uploading"  # folder of local files that are not complete; never listed
 
 
 class ObjectStore(Protocol):
@@ -92,8 +92,8 @@ class LocalStore:
         """See `ObjectStore.names`."""
         folder = self._folder / prefix
         paths = (path for path in folder.rglob("*") if path.is_file())
-        complete = (path for path in paths if not path.name.startswith(_UPLOADING))
-        return sorted(path.relative_to(self._folder).as_posix() for path in complete)
+        names = (path.relative_to(self._folder) for path in paths)
+        return sorted(name.as_posix() for name in names if name.parts[0] != _UPLOADING)
 
     def exists(self, name: str) -> bool:
         """See `ObjectStore.exists`."""
@@ -115,7 +115,7 @@ class LocalStore:
         """See `ObjectStore.upload`."""
         target = self._path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(target)
+        part = _part(self._folder / _UPLOADING)
         try:
             shutil.copyfile(source, part)
             part.replace(target)
@@ -126,7 +126,7 @@ class LocalStore:
         """See `ObjectStore.create`."""
         target = self._path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(target)
+        part = _part(self._folder / _UPLOADING)
         try:
             part.write_bytes(data)
             os.link(part, target)  # unlike a rename, fails when the target is there
@@ -303,8 +303,17 @@ def _checked(name: str) -> str:
     return path.as_posix()
 
 
-def _part(target: Path) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=_UPLOADING, dir=target.parent)
+def _part(folder: Path) -> Path:
+    """Return a new empty file in `folder`, after removing those of processes that were killed.
+
+    A folder of its own, on the same file system as the target: what a killed process leaves is
+    then never taken for a part of what it was writing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        if not Path("/proc", left.name.partition("-")[0]).exists():
+            left.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
     os.close(descriptor)
     # mkstemp makes files for the owner only; other users' servers must read what is published.
     umask = os.umask(0)

@@ -1,0 +1,1 @@
+"""The step that turns a blessed model into a published, checksummed version."""

@@ -1,0 +1,53 @@
+"""The KFP interface of package."""
+
+from kfp import dsl
+
+from components.images import PIPELINE_IMAGE
+
+
+@dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
+def package(
+    model: dsl.Input[dsl.Model],
+    blessing: dsl.Input[dsl.Artifact],
+    evaluation: dsl.Input[dsl.Artifact],
+    schema: dsl.Input[dsl.Artifact],
+    events: dsl.Input[dsl.Dataset],
+    package: dsl.Output[dsl.Model],
+    store_uri: str,
+    name: str,
+    run_id: str = "",
+) -> str:
+    """Publish a blessed model as a new version; the same model is published once.
+
+    Args:
+        model: The SavedModel that was evaluated.
+        blessing: The gate's blessing of exactly this model.
+        evaluation: The evaluation, with metrics.json.
+        schema: The data's schema.
+        events: Events; golden requests are sampled from the test split.
+        package: Name, version and URI of what was published.
+        store_uri: Folder or gs:// prefix of all published models.
+        name: Name of the model.
+        run_id: The run that made it, for the manifest.
+
+    Returns:
+        URI of the published version.
+    """
+    import json
+    from pathlib import Path
+
+    from components.package.package import publish
+
+    published = publish(
+        model_dir=Path(model.path),
+        blessing_path=Path(blessing.path),
+        schema_path=Path(schema.path),
+        evaluation_dir=Path(evaluation.path),
+        events_dir=Path(events.path),
+        store_uri=store_uri,
+        name=name,
+        lineage={"run": run_id, "model": model.uri, "events": events.uri},
+    )
+    package.metadata.update({"uri": published.uri, "version": published.version})
+    Path(package.path).write_text(json.dumps(package.metadata), encoding="utf-8")
+    return published.uri

@@ -1,0 +1,161 @@
+"""Publishing a blessed model: versioned, checksummed, all or nothing."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.checksum import file_sha256, tree_digest, tree_files
+from components.errors import InputError
+from components.object_store import ObjectStore, open_store, upload_tree
+from components.package.model_card import model_card
+from components.package.requests import (
+    WARMUP_FILE,
+    answer_requests,
+    sample_requests,
+    write_requests,
+    write_warmup,
+)
+from components.package.versions import MANIFEST, list_versions, read_manifest
+
+GOLDEN_REQUESTS = 32
+_CLAIMS = ".claims"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published version.
+
+    Attributes:
+        uri: `<store>/<name>/<version>`.
+        version: Its number, ≥ 1.
+        new: Whether this call published it; False when the same model was there already.
+    """
+
+    uri: str
+    version: int
+    new: bool
+
+
+def publish(
+    *,
+    model_dir: Path,
+    blessing_path: Path,
+    schema_path: Path,
+    evaluation_dir: Path,
+    events_dir: Path,
+    store_uri: str,
+    name: str,
+    lineage: Mapping[str, str],
+) -> Published:
+    """Publish a model that the gate has blessed; the same model is published once.
+
+    The number of a new version is claimed first, by a file that only one publisher can create; the
+    files follow, and the manifest comes last: until then no reader takes the version for one. A
+    publisher that was killed finds its claim again by the model's checksum and completes it; of two
+    that publish the same model at once both write the same files, and one the manifest.
+
+    Args:
+        model_dir: The SavedModel.
+        blessing_path: The gate's blessing, JSON.
+        schema_path: The data's schema.
+        evaluation_dir: Contains metrics.json.
+        events_dir: Events, of whose test users the golden requests are made.
+        store_uri: Folder or gs:// prefix of all published models.
+        name: Name of the model.
+        lineage: What it was made by and from; goes into the manifest.
+
+    Returns:
+        Where the version lies.
+
+    Raises:
+        InputError: If the model is not blessed, or the blessing is for another model.
+    """
+    digest = tree_digest(model_dir)
+    blessing = _read_blessing(blessing_path, digest)
+    store = open_store(store_uri)
+    for version in reversed(list_versions(store, name)):
+        if read_manifest(store, name, version)["model_sha256"] == digest:
+            _LOG.info("version %d of %s holds this model already", version, name)
+            return Published(f"{store.root}/{name}/{version}", version, new=False)
+    version = _claim(store, name, digest)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        manifest = _build(
+            folder,
+            model_dir,
+            events_dir,
+            manifest={
+                "name": name,
+                "version": version,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "model_sha256": digest,
+                "schema_sha256": file_sha256(schema_path),
+                "blessing": blessing,
+                "lineage": dict(lineage),
+                "metrics": json.loads((evaluation_dir / "metrics.json").read_text("utf-8")),
+            },
+        )
+        upload_tree(store, folder, prefix=f"{name}/{version}")
+    try:
+        text = json.dumps(manifest, indent=1) + "\n"
+        store.create(f"{name}/{version}/{MANIFEST}", text.encode())
+    except FileExistsError:
+        # Another publisher of the very same model was faster.
+        return Published(f"{store.root}/{name}/{version}", version, new=False)
+    _LOG.info("published %s version %d, %d files", name, version, len(manifest["files"]))
+    return Published(f"{store.root}/{name}/{version}", version, new=True)
+
+
+def _read_blessing(path: Path, digest: str) -> dict[str, Any]:
+    blessing: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if blessing.get("blessed") is not True:
+        raise InputError(str(path), f"a refusal: {blessing.get('reason')}", "a blessing")
+    if blessing.get("model_sha256") != digest:
+        raise InputError(str(path), f"a blessing for {blessing.get('model_sha256')}", digest)
+    return blessing
+
+
+def _claim(store: ObjectStore, name: str, digest: str) -> int:
+    """Return a version number that belongs to this model, an earlier claim's when there is one."""
+    version = 1
+    while True:
+        claim = f"{name}/{_CLAIMS}/{version}"
+        try:
+            store.create(claim, digest.encode())
+            return version
+        except FileExistsError:
+            if store.read(claim).decode() == digest:
+                return version
+        version += 1
+
+
+def _build(
+    folder: Path, model_dir: Path, events_dir: Path, *, manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """Lay out everything but the manifest in a folder; return the manifest with its files.
+
+    The folder must be empty.
+    """
+    inner = folder / str(manifest["version"])
+    shutil.copytree(model_dir, inner)
+    seed = int(hashlib.sha256(manifest["model_sha256"].encode()).hexdigest()[:8], 16)
+    bodies = sample_requests(events_dir, count=GOLDEN_REQUESTS, seed=seed)
+    write_requests(folder / "requests.json", bodies, answer_requests(model_dir, bodies))
+    write_warmup(inner / WARMUP_FILE, name=manifest["name"], bodies=bodies)
+    (folder / "MODEL_CARD.md").write_text(model_card(manifest), encoding="utf-8")
+    files = {
+        path.as_posix(): {
+            "sha256": file_sha256(folder / path),
+            "size": (folder / path).stat().st_size,
+        }
+        for path in tree_files(folder)
+    }
+    return manifest | {"files": files}
