@@ -1,0 +1,61 @@
+"""Hyper-parameters: a frozen dataclass per model, read from a JSON object."""
+
+import dataclasses
+import json
+from typing import TypeVar
+
+from components.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """Settings of the training loop, the same for every model.
+
+    Attributes:
+        epochs: Most passes over the train split.
+        patience: Epochs without a better NDCG@10 on the eval split before training stops.
+        batch_baskets: Queries in one step; all their items are labels and each other's negatives.
+        learning_rate: Adam's step size.
+        gap_days: Days before a basket in which its history may end, drawn evenly from 0 to this.
+    """
+
+    epochs: int = 6
+    patience: int = 2
+    batch_baskets: int = 512
+    learning_rate: float = 0.003
+    gap_days: float = 0.0
+
+
+H = TypeVar("H", bound=Hyperparameters)
+
+
+def parse_hyperparameters(text: str, settings_type: type[H]) -> H:
+    """Read a model's hyper-parameters.
+
+    Args:
+        text: A JSON object; names that are left out keep their default.
+        settings_type: The model's dataclass; its fields are int or float.
+
+    Raises:
+        InputError: If the text is not a JSON object, or a name or a value is not allowed.
+    """
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("hyperparameters", f"{text!r} ({error})", "a JSON object") from error
+    if not isinstance(given, dict):
+        raise InputError("hyperparameters", repr(given), "a JSON object")
+    types = {field.name: field.type for field in dataclasses.fields(settings_type)}
+    for name, value in given.items():
+        where = f"hyperparameter {name}"
+        if name not in types:
+            raise InputError(where, "an unknown name", f"one of {', '.join(sorted(types))}")
+        allowed = (int,) if types[name] is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise InputError(
+                where, repr(value), "a whole number" if types[name] is int else "a number"
+            )
+        least = 0 if types[name] is float else 1
+        if not least <= value < float("inf"):
+            raise InputError(where, repr(value), f"a finite number of at least {least}")
+    return settings_type(**given)

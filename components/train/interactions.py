@@ -1,0 +1,155 @@
+"""The events as arrays, and baskets cut out of them: who bought what together, and what came before.
+
+All index arithmetic: an event's history is a slice of the array of its user's events, so that no
+history is ever copied before its batch is made.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.train.items import ItemTable
+from components.train.tables import FeatureGraph, read_columns
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+DAY_US = 86_400_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Interactions:
+    """Events ordered by user, then time, then their order in the log.
+
+    Attributes:
+        owner: Number of the user in this log, [events]; unknown users stay apart here.
+        user: `user_id` of the transform graph, [events]; unknown users share OOV buckets.
+        item: Row in the item table, [events].
+        time_us: Microseconds since 1970, [events].
+    """
+
+    owner: Int32
+    user: Int32
+    item: Int32
+    time_us: Int64
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.user)
+
+
+@dataclasses.dataclass(frozen=True)
+class Baskets:
+    """One user's events of one moment each: a query, and its right answers.
+
+    Attributes:
+        user: `user_id`, [baskets].
+        history_start: First event of the user, [baskets].
+        history_end: One past the last event that the query may see, [baskets].
+        start: First event of the basket itself, [baskets].
+        end: One past its last event, [baskets].
+    """
+
+    user: Int32
+    history_start: Int64
+    history_end: Int64
+    start: Int64
+    end: Int64
+
+    def __len__(self) -> int:
+        """Number of baskets."""
+        return len(self.user)
+
+
+def read_interactions(
+    split_dirs: Sequence[Path], *, graph: FeatureGraph, items: ItemTable
+) -> Interactions:
+    """Read splits, one after the other, as one set of interactions.
+
+    Events of items that are not in the item table are left out.
+
+    Raises:
+        InputError: If a split is missing or cannot be read.
+    """
+    tables = [read_columns(folder, ["user", "item", "time"]) for folder in split_dirs]
+    log = pa.concat_tables(tables)
+    names = pa.array(items.names, pa.large_binary())
+    rows = pc.index_in(log["item"].cast(pa.large_binary()), value_set=names)
+    rows = rows.fill_null(-1).to_numpy().astype(np.int32)
+    encoded = pc.dictionary_encode(log["user"].combine_chunks())
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    owner = encoded.indices.to_numpy(zero_copy_only=False)
+    user = graph.encode(log["user"], "user")
+    time_us = log["time"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+    order = np.lexsort((time_us, owner))
+    order = order[rows[order] >= 0]
+    return Interactions(owner[order], user[order], rows[order], time_us[order])
+
+
+def cut_baskets(
+    events: Interactions, *, gap_us: Int64 | int = 0, since_us: int | None = None
+) -> Baskets:
+    """Cut the events into baskets: equal user, equal time.
+
+    Args:
+        events: Ordered interactions.
+        gap_us: Time between the end of what a query may see and its basket, one number or one per
+            event; 0 ends the history strictly before the basket's own time, so that no label is in
+            its own history, and a gap imitates a model that is asked days after its data ended.
+        since_us: Only baskets from this time on; earlier events are history alone.
+
+    Returns:
+        The baskets in the order of the events.
+    """
+    count = len(events)
+    if count == 0:
+        nothing = np.zeros(0, np.int64)
+        return Baskets(events.user, nothing, nothing, nothing, nothing)
+    new_user = np.diff(events.owner, prepend=-1) != 0
+    start = np.flatnonzero(new_user | (np.diff(events.time_us, prepend=-1) != 0))
+    end = np.append(start[1:], count)
+    user_start = np.flatnonzero(new_user)
+    history_start = user_start[np.cumsum(new_user)[start] - 1]
+    # Users are laid out one after the other on one time line, so one search serves them all.
+    origin = events.time_us.min()
+    span = int(events.time_us.max() - origin) + 1
+    ordinal = np.cumsum(new_user, dtype=np.int64) - 1
+    line = ordinal * span + (events.time_us - origin)
+    gap = np.broadcast_to(np.asarray(gap_us, np.int64), (count,))[start]
+    seen_until = np.maximum(line[start] - gap, ordinal[start] * span)
+    history_end = np.searchsorted(line, seen_until, side="left")
+    baskets = Baskets(events.user[start], history_start, history_end, start, end)
+    return baskets if since_us is None else select(baskets, events.time_us[start] >= since_us)
+
+
+def select(baskets: Baskets, index: npt.NDArray[np.bool_] | Int64) -> Baskets:
+    """Return some of the baskets."""
+    return Baskets(*(getattr(baskets, f.name)[index] for f in dataclasses.fields(Baskets)))
+
+
+def histories(events: Interactions, baskets: Baskets, *, length: int) -> Int32:
+    """Return the most recent items before each basket.
+
+    Returns:
+        Item rows, int32 [baskets, length], most recent last, −1 where there is no event.
+    """
+    place = baskets.history_end[:, None] + np.arange(-length, 0)
+    valid = place >= baskets.history_start[:, None]
+    return np.where(valid, events.item[np.maximum(place, 0)], np.int32(-1))
+
+
+def labels(events: Interactions, baskets: Baskets) -> tuple[Int32, Int32]:
+    """Return the items of the baskets, one after the other.
+
+    Returns:
+        Number of the basket and item row of each label, int32 [labels] both.
+    """
+    lengths = baskets.end - baskets.start
+    basket = np.repeat(np.arange(len(baskets), dtype=np.int32), lengths)
+    before = np.cumsum(lengths) - lengths
+    place = np.arange(lengths.sum()) - np.repeat(before - baskets.start, lengths)
+    return basket, events.item[place]

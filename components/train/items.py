@@ -1,0 +1,103 @@
+"""The item table: one row per item that can be recommended, with its features as arrays."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.train.tables import FeatureGraph, read_columns
+
+_MOST_TOKENS = 12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ItemTable:
+    """Every item of the vocabulary, then every other item of the catalogue.
+
+    A row's number is the item's index in every array here, in the model's index and in the events:
+    row = `item_id` for an item of the vocabulary.
+
+    Attributes:
+        names: Item ids as the shop writes them, bytes [n].
+        vocabulary: Rows that are in the vocabulary; the rest was never bought in the train split.
+        ids: `item_id` and `<categorical>_id` by feature, int32 [n] each.
+        tokens: `<text>_tokens` by feature, int32 [n, T] each, −1 after the last token.
+        numbers: z-scores, [n, numbers]: the catalogue's own, and the mean over an item's train
+            events of those that only events have (a price paid); 0 when unknown.
+        sizes: Number of different ids by feature, OOV buckets included.
+        counts: Events of each item in the train split, [n].
+    """
+
+    names: npt.NDArray[np.object_]
+    vocabulary: int
+    ids: dict[str, npt.NDArray[np.int32]]
+    tokens: dict[str, npt.NDArray[np.int32]]
+    numbers: npt.NDArray[np.float32]
+    sizes: dict[str, int]
+    counts: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.names)
+
+
+def build_item_table(catalogue_dir: Path, train_dir: Path, *, graph: FeatureGraph) -> ItemTable:
+    """Join vocabulary, catalogue and the train split's prices into the item table.
+
+    Raises:
+        InputError: If a file is missing or cannot be read.
+    """
+    columns = _columns(catalogue_dir)
+    categorical = [n for n in graph.named("_id") if n not in ("user", "item") and n in columns]
+    text = [name for name in graph.named("_tokens") if name in columns]
+    numeric = [name for name in graph.named("_z") if name in columns]
+    catalogue = read_columns(catalogue_dir, ["item", *categorical, *text, *numeric])
+    catalogue = catalogue.set_column(0, "item", catalogue["item"].cast(pa.large_string()))
+
+    known = pa.array(graph.entries("item"), pa.large_binary()).cast(pa.large_string())
+    others = catalogue["item"].combine_chunks()
+    others = pc.unique(others.filter(pc.invert(pc.is_in(others, value_set=known))).drop_null())
+    names = pa.chunked_array([known, others])
+    features = catalogue.take(pc.index_in(names, value_set=catalogue["item"].combine_chunks()))
+
+    ids = {name: graph.encode(features[name], name) for name in categorical}
+    ids["item"] = graph.encode(names, "item")
+    events = read_columns(
+        train_dir, ["item", *[n for n in _events_only(graph, numeric, train_dir)]]
+    )
+    rows = graph.encode(events["item"], "item")
+    bought = rows < len(known)
+    numbers = [np.nan_to_num(graph.z_score(features[name], name)) for name in numeric]
+    for name in events.column_names[1:]:
+        numbers.append(_mean_by_item(rows, graph.z_score(events[name], name), len(names)))
+    return ItemTable(
+        names=np.array(names.cast(pa.large_binary()).to_pylist(), dtype=object),
+        vocabulary=len(known),
+        ids=ids,
+        tokens={name: graph.tokens(features[name], name, _MOST_TOKENS) for name in text},
+        numbers=np.stack(numbers, axis=1) if numbers else np.zeros((len(names), 0), np.float32),
+        sizes={name: graph.size(name) for name in ["user", "item", *categorical, *text]},
+        counts=np.bincount(rows[bought], minlength=len(names)),
+    )
+
+
+def _columns(folder: Path) -> set[str]:
+    files = sorted(folder.glob("*.parquet"))
+    return set(pq.read_schema(files[0]).names) if files else set()
+
+
+def _events_only(graph: FeatureGraph, catalogue: list[str], train_dir: Path) -> list[str]:
+    return sorted((set(graph.named("_z")) - set(catalogue)) & _columns(train_dir))
+
+
+def _mean_by_item(
+    rows: npt.NDArray[np.int32], values: npt.NDArray[np.float32], items: int
+) -> npt.NDArray[np.float32]:
+    present = np.isfinite(values) & (rows < items)
+    total = np.bincount(rows[present], values[present], minlength=items)
+    count = np.bincount(rows[present], minlength=items)
+    return np.asarray(total / np.maximum(count, 1), np.float32)
