@@ -90,7 +90,7 @@ def test_of_many_local_writers_exactly_one_creates_the_file(tmp_path: Path) -> N
         won = [writer for writer, mine in enumerate(pool.map(claim, range(16))) if mine]
     assert len(won) == 1
     assert (tmp_path / "claim").read_bytes() == b"%d" % won[0] * 1000
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["claim"]  # no part left
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["claim"]
 
 
 def test_a_missing_file_is_named(store: ObjectStore, tmp_path: Path) -> None:
