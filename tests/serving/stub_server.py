@@ -1,36 +1,42 @@
 """A server as light as a server can be, for tests of what is in front of it.
 
-It speaks enough of the v1 protocol: every answer names the process and its environment's LABEL.
+It speaks enough of the v1 protocol; every answer names the process and its environment's LABEL.
 """
 
-import asyncio
+import json
 import os
 import sys
-
-from aiohttp import web
-
-
-async def ready(_: web.Request) -> web.Response:
-    return web.json_response({"ready": True})
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-async def predict(request: web.Request) -> web.Response:
-    body = await request.json()
-    await asyncio.sleep(float(os.environ.get("DELAY_S", "0")))
-    if body.get("exit"):
-        os._exit(3)
-    answer = {"label": os.environ.get("LABEL", ""), "pid": os.getpid(), "items": ["a"]}
-    return web.json_response({"predictions": [answer] * len(body.get("instances", []))})
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
+    def do_GET(self) -> None:
+        self._answer({"ready": True})
 
-def main() -> None:
-    if message := os.environ.get("REFUSE"):
-        sys.exit(message)
-    app = web.Application()
-    app.router.add_get("/v2/health/ready", ready)
-    app.router.add_post("/v1/models/{name}:predict", predict)
-    web.run_app(app, host="127.0.0.1", port=int(os.environ["PORT"]), print=None)
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(float(os.environ.get("DELAY_S", "0")))
+        if body.get("exit"):
+            os._exit(3)
+        answer = {"label": os.environ.get("LABEL", ""), "pid": os.getpid(), "items": ["a"]}
+        self._answer({"predictions": [answer] * len(body.get("instances", []))})
+
+    def _answer(self, content: dict) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 if __name__ == "__main__":
-    main()
+    if message := os.environ.get("REFUSE"):
+        sys.exit(message)
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
