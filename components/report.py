@@ -148,7 +148,7 @@ def bar_plot(
             value, row, xerr=[[max(value - low, 0)], [max(high - value, 0)]], color=_INK, capsize=3
         )
         axes.annotate(
-            f" {value:,.4g}", (max(value, high), row), xytext=(3, 0),
+            f" {value:,.0f}" if value >= 1000 else f" {value:.4g}", (max(value, high), row), xytext=(3, 0),
             textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
     axes.set_yticks(range(len(bars)), labels=names)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from components.cli import run_step
 from components.errors import InputError
@@ -65,7 +66,9 @@ def pipeline_arguments(workspace: Path, *, as_of: datetime.date, seed: int) -> d
         "store_uri": str(workspace / "models"),
         "service": SERVICE,
         "platform": f"local:{workspace / 'serving'}",
+        # Small for a demo: a few minutes' traffic of one machine.
         "rollout_min_requests": 150,
+        "rollout_poll_s": 1.0,
     }
 
 
@@ -131,18 +134,56 @@ def _read(run: Run, artifact: str, file: str = "") -> dict[str, Any] | None:
     path = run.artifact(artifact)
     if path is None:
         return None
-    path = path / file if file else path
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads((path / file).read_text(encoding="utf-8"))
     return content
 
 
-def _show_cleaning(run: Run, console: Console) -> None: ...
+def _show_cleaning(run: Run, console: Console) -> None:
+    summary = _read(run, "events", "summary.json")
+    if summary is None:
+        return
+    table = Table("cleaning", "events", title="What was cleaned", title_justify="left")
+    table.add_row("read", f"{summary['rows_in']:,}")
+    for rule, rows in summary["removed"].items():
+        if rows:
+            table.add_row(f"removed: {rule}", f"{rows:,}")
+    for split, rows in summary["rows_out"].items():
+        table.add_row(f"kept: {split}", f"{rows:,}")
+    console.print(table)
 
 
-def _show_evaluation(run: Run, console: Console) -> None: ...
+def _show_evaluation(run: Run, console: Console) -> None:
+    metrics, blessing = _read(run, "evaluation", "metrics.json"), _read(run, "blessing")
+    if metrics is None or blessing is None:
+        return
+    overall = [key.split("/") for key in metrics if key.endswith("/overall")]
+    models = list(dict.fromkeys(model for model, _, _ in overall if "-" not in model))
+    measures = [measure for model, measure, _ in overall if model == models[0]]
+    table = Table(
+        "model", *measures, title="Evaluation, held-out test window", title_justify="left"
+    )
+    for model in models:
+        values = [metrics.get(f"{model}/{measure}/overall") for measure in measures]
+        table.add_row(model, *("–" if v is None else f"{v:.4f}" for v in values))
+    console.print(table)
+    verdict = "[green]blessed[/green]" if blessing["blessed"] else "[red]refused[/red]"
+    console.print(f"The gate: {verdict}, {escape(blessing['reason'])}")
 
 
-def _show_rollout(run: Run, console: Console) -> None: ...
+def _show_rollout(run: Run, console: Console) -> None:
+    outcome = _read(run, "outcome")
+    if outcome is None:
+        return
+    title = f"Rollout of {outcome['candidate']['revision']}: {outcome['outcome']}"
+    columns = ("canary", "requests", "errors", "p95 ms", "stable p95 ms", "decision")
+    table = Table(*columns, title=title, title_justify="left")
+    for step in outcome["steps"]:
+        canary, stable = step["canary"], step["stable"]
+        cells = (f"{step['traffic_percent']} %", f"{canary['requests']:,}", str(canary["errors"]))
+        p95s = ("–" if w["p95_ms"] is None else f"{w['p95_ms']:.1f}" for w in (canary, stable))
+        table.add_row(*cells, *p95s, step["action"])
+    console.print(table)
+    console.print(escape(outcome["reason"]))
 
 
 if __name__ == "__main__":

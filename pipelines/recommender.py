@@ -40,6 +40,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         namespace: str,
         rollout_steps: str,
         rollout_min_requests: int,
+        rollout_poll_s: float,
     ):
         published = package(
             model=model,
@@ -63,6 +64,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             release=deployed.outputs["release"],
             steps=rollout_steps,
             min_requests=rollout_min_requests,
+            poll_s=rollout_poll_s,
         )
         # No retry: a rollback is an answer, and asking again would not change it.
         configure(rolled_out, settings, cpu="500m", memory="1G")
@@ -89,6 +91,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         namespace: str = "default",
         rollout_steps: str = "5,25,50,100",
         rollout_min_requests: int = 500,
+        rollout_poll_s: float = 10.0,
     ):
         """Train, judge and release a recommender.
 
@@ -110,6 +113,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             namespace: Kubernetes namespace of the InferenceService.
             rollout_steps: Canary's traffic in percent, step by step.
             rollout_min_requests: Requests the canary must have answered before a step is judged.
+            rollout_poll_s: Seconds between two looks at the metrics.
         """
         cleaned = ingest(
             dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of
@@ -160,6 +164,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                     namespace=namespace,
                     rollout_steps=rollout_steps,
                     rollout_min_requests=rollout_min_requests,
+                    rollout_poll_s=rollout_poll_s,
                 ).set_caching_options(False)
             with dsl.Else(name=f"refused-{number}"):
                 if number < ATTEMPTS:

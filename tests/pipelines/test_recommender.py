@@ -43,6 +43,7 @@ def arguments(shop, workspace, **others):
         "service": SERVICE,
         "platform": platform_of(workspace),
         "rollout_min_requests": 40,
+        "rollout_poll_s": 0.5,
     } | others
 
 
