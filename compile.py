@@ -4,7 +4,6 @@ import difflib
 import importlib
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -119,4 +118,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(run_step(main))
+    run_step(main)

@@ -147,10 +147,11 @@ def bar_plot(
         axes.errorbar(
             value, row, xerr=[[max(value - low, 0)], [max(high - value, 0)]], color=_INK, capsize=3
         )
+        label = f" {value:,.0f}" if value >= 1000 else f" {value:.4g}"
+        end = (max(value, high), row)
         axes.annotate(
-            f" {value:,.0f}" if value >= 1000 else f" {value:.4g}", (max(value, high), row), xytext=(3, 0),
-            textcoords="offset points", va="center", fontsize=8,
-        )  # fmt: skip
+            label, end, xytext=(3, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axes.set_yticks(range(len(bars)), labels=names)
     axes.invert_yaxis()
     axes.margins(x=0.14)

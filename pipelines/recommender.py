@@ -1,5 +1,7 @@
 """The recommender pipeline: raw behaviour log → model promoted by evidence."""
 
+from kfp import dsl
+
 from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
@@ -7,8 +9,6 @@ from components.package.component import package
 from components.preprocess.component import preprocess
 from components.rollout.component import rollout
 from components.train.component import train
-from kfp import dsl
-
 from pipelines.configs import config_text
 from pipelines.refusal import refuse
 from pipelines.step_settings import PipelineSettings, configure

@@ -1,6 +1,8 @@
 """From raw files to the step's four outputs."""
 
+import dataclasses
 import datetime as dt
+import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -162,6 +164,8 @@ def ingest(
     with all_or_nothing(targets) as (events_part, catalogue_part, schema_part, report_part):
         for name, part in splits.items():
             write_events(events_part / name, part, catalogue=catalogue.rows, columns=columns)
+        counts = json.dumps(dataclasses.asdict(summary), indent=1, default=str)
+        (events_part / "summary.json").write_text(counts + "\n", encoding="utf-8")
         write_parts(catalogue_part, catalogue.rows.iter_slices(ROW_GROUP_ROWS))
         schema_part.write_text(schema_text(schema), encoding="utf-8")
         write_report(report_part, dataset, summary=summary, splits=splits, catalogue=catalogue.rows)

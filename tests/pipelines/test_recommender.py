@@ -12,12 +12,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 from rich.console import Console
-from tests.shop import make_shop
 
 from pipelines.configs import config_text
 from pipelines.local import run_locally
 from pipelines.traffic import TrafficReplay, Visit
 from serving.platform import connect
+from tests.shop import make_shop
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ("pipelines.recommender", "recommender")
