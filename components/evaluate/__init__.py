@@ -1,0 +1,1 @@
+"""Evaluate: what the candidate is worth, against the live model and simple rivals; the gate."""

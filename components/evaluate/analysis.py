@@ -1,0 +1,166 @@
+"""The TFMA run: models and baselines, sliced, with confidence intervals."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import polars as pl
+import tensorflow_model_analysis as tfma
+from apache_beam.options.pipeline_options import PipelineOptions
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
+from tensorflow_model_analysis.extractors import features_extractor, predictions_extractor
+from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
+
+from components.evaluate import rank_metrics
+from components.evaluate.examples import SLICE_COLUMNS, read_batch, write_examples
+from components.evaluate.gate import OVERALL
+from components.evaluate.household_slices import RANK_PREFIX, HouseholdSlices
+
+CONFIDENCE = 0.95  # TFMA's jackknife gives this level and no other
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One number of the evaluation.
+
+    Attributes:
+        model: "candidate", "live", a baseline, or a difference such as "candidate-live".
+        metric: For example "ndcg@10".
+        slice: "overall" or "column=value".
+        value: NaN when there was nothing to measure.
+        low: Lower end of the 95 % confidence interval; NaN when there is none.
+        high: Upper end.
+        examples: Examples in the slice.
+    """
+
+    model: str
+    metric: str
+    slice: str
+    value: float
+    low: float
+    high: float
+    examples: int
+
+
+def analyse(
+    frame: pl.DataFrame,
+    models: Mapping[str, Path],
+    *,
+    output_dir: Path,
+    k: int,
+    seed: int,
+    batch_rows: int = 64,
+    beam_options: Sequence[str] = (),
+) -> list[Measurement]:
+    """Run TFMA over examples and read its results back.
+
+    Args:
+        frame: Examples sorted by user: user, item, history, slice columns, and a column
+            "rank_<baseline>" for each baseline.
+        models: SavedModel directories by name; the first is the candidate, to which every other
+            model and baseline is compared.
+        output_dir: TFMA's output, readable by `tfma.load_eval_result`.
+        k: Cut-off of HR and NDCG.
+        seed: Of the jackknife's assignment of households to its 20 groups.
+        batch_rows: Rows a model sees at once. Few, because scores are rows × items: allocations of
+            over 32 MB go back to the system each time, and that costs more than larger batches win.
+        beam_options: Beam pipeline options; none means the local runner.
+    """
+    baselines = [c.removeprefix(RANK_PREFIX) for c in frame.columns if c.startswith(RANK_PREFIX)]
+    columns = [column for column in SLICE_COLUMNS if column in frame.columns]
+    config = _eval_config([*models], [*models, *baselines], columns=columns, k=k)
+    shared = [
+        tfma.default_eval_shared_model(
+            eval_saved_model_path=str(path), model_name=name, eval_config=config
+        )
+        for name, path in models.items()
+    ]
+    # The pipeline reads the rows; rows inside its definition would be pickled and compressed.
+    path = output_dir / "examples.parquet"
+    row_groups = write_examples(frame, path, rows=batch_rows)
+    with beam.Pipeline(options=PipelineOptions(list(beam_options))) as pipeline:
+        _ = (
+            pipeline
+            | "RowGroups" >> beam.Create(range(row_groups), reshuffle=False)
+            | "Read" >> beam.Map(lambda row_group: read_batch(path, row_group))
+            | "Extracts" >> tfma.BatchedInputsToExtracts()
+            | "Evaluate"
+            >> tfma.ExtractEvaluateAndWriteResults(
+                eval_config=config,
+                eval_shared_model=shared,
+                output_path=str(output_dir),
+                extractors=[
+                    features_extractor.FeaturesExtractor(config, _representations(frame)),
+                    predictions_extractor.PredictionsExtractor(config, shared),
+                    HouseholdSlices(models=[*models], columns=columns),
+                ],
+                evaluators=[
+                    metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
+                        config, shared, random_seed_for_testing=seed
+                    )
+                ],
+            )
+        )
+    return sorted(_measurements(output_dir), key=lambda m: (m.slice != OVERALL, m.slice))
+
+
+def _eval_config(
+    models: list[str], measured: list[str], *, columns: Sequence[str], k: int
+) -> config_pb2.EvalConfig:
+    metric = config_pb2.MetricConfig(
+        class_name="RankMetrics",
+        module=rank_metrics.__name__,
+        config=json.dumps({"models": measured, "k": k, "name": "rank_metrics"}),
+    )
+    options = config_pb2.Options()
+    options.include_default_metrics.value = False
+    options.compute_confidence_intervals.value = True
+    options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.JACKKNIFE
+    return config_pb2.EvalConfig(
+        model_specs=[
+            config_pb2.ModelSpec(name=name, signature_name="evaluate", model_type="tf_generic")
+            for name in models
+        ],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=[column]) for column in columns),
+        ],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric])],
+        options=options,
+    )
+
+
+def _representations(frame: pl.DataFrame) -> dict[str, schema_pb2.TensorRepresentation]:
+    """Say that every column is dense: scalars of shape [batch], the history [batch, length]."""
+    representations = {}
+    for name, dtype in frame.schema.items():
+        dense = schema_pb2.TensorRepresentation.DenseTensor(column_name=name)
+        if isinstance(dtype, pl.List):
+            dense.shape.dim.add(size=len(frame[name][0]))
+        representations[name] = schema_pb2.TensorRepresentation(dense_tensor=dense)
+    return representations
+
+
+def _measurements(output_dir: Path) -> Iterator[Measurement]:
+    for sliced in tfma.load_metrics(str(output_dir)):
+        yield from _of_slice(sliced)
+
+
+def _of_slice(sliced: metrics_for_slice_pb2.MetricsForSlice) -> Iterator[Measurement]:
+    name = OVERALL
+    for key in sliced.slice_key.single_slice_keys:
+        name = f"{key.column}={key.bytes_value.decode()}"
+    found = {(pair.key.model_name, pair.key.name): pair for pair in sliced.metric_keys_and_values}
+    examples = round(found[("", rank_metrics.EXAMPLES)].value.double_value.value)
+    for (model, metric), pair in found.items():
+        if not model:
+            continue
+        low = high = math.nan
+        if pair.HasField("confidence_interval"):
+            low = pair.confidence_interval.lower_bound.double_value.value
+            high = pair.confidence_interval.upper_bound.double_value.value
+        yield Measurement(model, metric, name, pair.value.double_value.value, low, high, examples)

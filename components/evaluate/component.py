@@ -1,0 +1,61 @@
+"""The KFP interface of evaluate."""
+
+from kfp import dsl
+
+from components.images import PIPELINE_IMAGE
+
+
+@dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
+def evaluate(
+    events: dsl.Input[dsl.Dataset],
+    catalogue: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    evaluation: dsl.Output[dsl.Artifact],
+    blessing: dsl.Output[dsl.Artifact],
+    evaluation_report: dsl.Output[dsl.HTML],
+    service: str,
+    platform: str,
+    namespace: str = "default",
+    thresholds: str = "",
+    k: int = 10,
+    max_examples: int = 20000,
+) -> str:
+    """Measure a candidate against the live model and baselines; decide whether it may go on.
+
+    Args:
+        events: Events, split by time.
+        catalogue: Catalogue.
+        model: The candidate.
+        evaluation: TFMA's output and metrics.json.
+        blessing: The gate's decision, with every threshold's value and verdict.
+        evaluation_report: The page for people.
+        service: InferenceService whose stable model is the live one.
+        platform: Where it runs, as in serving.platform.connect.
+        namespace: Its namespace.
+        thresholds: What the gate asks for, a JSON list; empty = the defaults.
+        k: Cut-off of HR@k and NDCG@k.
+        max_examples: Held-out examples to sample at most.
+
+    Returns:
+        "true" when blessed, "false" when refused.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from components.evaluate.evaluate import evaluate, evaluate_settings
+    from components.evaluate.live_model import fetch_live_model
+
+    with tempfile.TemporaryDirectory() as live:
+        decision = evaluate(
+            events_dir=Path(events.path),
+            catalogue_dir=Path(catalogue.path),
+            model_dir=Path(model.path),
+            live_model_dir=fetch_live_model(
+                service, platform=platform, namespace=namespace, target=Path(live)
+            ),
+            evaluation_dir=Path(evaluation.path),
+            blessing_path=Path(blessing.path),
+            report_path=Path(evaluation_report.path),
+            settings=evaluate_settings(thresholds=thresholds, k=k, max_examples=max_examples),
+        )
+    return str(decision.blessed).lower()

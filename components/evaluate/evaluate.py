@@ -1,0 +1,173 @@
+"""The step's work: examples, TFMA, coverage, the gate, the report."""
+
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from components.checksum import tree_digest
+from components.errors import InputError
+from components.evaluate.analysis import CONFIDENCE, Measurement, analyse
+from components.evaluate.baselines import fit_baselines
+from components.evaluate.evaluation_report import Findings, write_report
+from components.evaluate.examples import ExampleSettings, make_examples
+from components.evaluate.gate import (
+    OVERALL,
+    Blessing,
+    Threshold,
+    decide_blessing,
+    metric_key,
+    parse_thresholds,
+)
+from components.evaluate.household_slices import RANK_PREFIX
+from components.evaluate.recommendations import recommend
+
+_LOG = logging.getLogger(__name__)
+
+# The candidate must beat both rivals that know no household, beyond chance, and must not be worse
+# than what is in service by more than chance allows. household_frequency is shown and not asked
+# for: in a shop of repeat purchases it is a strong model, and one without discovery.
+DEFAULT_THRESHOLDS = """[
+  {"kind": "beats", "metric": "ndcg@10", "baseline": "popularity", "confident": true},
+  {"kind": "beats", "metric": "ndcg@10", "baseline": "item_cooccurrence"},
+  {"kind": "not_worse_than_live", "metric": "ndcg@10", "bound": 0.005, "confident": true}
+]"""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings:
+    """Settings of the step.
+
+    Attributes:
+        thresholds: What the gate asks for.
+        k: Cut-off of HR@k, NDCG@k and coverage@k.
+        examples: How examples are sampled.
+        beam_options: Options of TFMA's Beam pipeline; none means the local runner.
+    """
+
+    thresholds: tuple[Threshold, ...]
+    k: int = 10
+    examples: ExampleSettings = ExampleSettings()
+    beam_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant.
+
+        Raises:
+            InputError: Names the setting.
+        """
+        for name, value in (("k", self.k), ("max_examples", self.examples.max_examples)):
+            if value < 1:
+                raise InputError(name, str(value), "a whole number ≥ 1")
+
+
+def evaluate_settings(*, thresholds: str, k: int, max_examples: int) -> EvaluateSettings:
+    """Make settings of the step's parameters.
+
+    Args:
+        thresholds: JSON, see `components.evaluate.gate`; "" is `DEFAULT_THRESHOLDS`.
+        k: Cut-off.
+        max_examples: Examples to sample at most.
+
+    Raises:
+        InputError: If a parameter is not valid.
+    """
+    return EvaluateSettings(
+        parse_thresholds(thresholds.strip() or DEFAULT_THRESHOLDS),
+        k=k,
+        examples=ExampleSettings(max_examples=max_examples),
+    )
+
+
+def evaluate(
+    *,
+    events_dir: Path,
+    catalogue_dir: Path,
+    model_dir: Path,
+    live_model_dir: Path | None,
+    evaluation_dir: Path,
+    blessing_path: Path,
+    report_path: Path,
+    settings: EvaluateSettings,
+) -> Blessing:
+    """Measure a candidate on the test window and decide whether it may be published.
+
+    Args:
+        events_dir: Events, split by time.
+        catalogue_dir: Catalogue.
+        model_dir: The candidate's SavedModel.
+        live_model_dir: SavedModel of the model in service; None when there is none.
+        evaluation_dir: Gets TFMA's output, the examples and metrics.json.
+        blessing_path: Gets the decision.
+        report_path: Gets the page for people.
+        settings: Thresholds, sampling and cut-off.
+
+    Returns:
+        The decision, about exactly the bytes of `model_dir`.
+
+    Raises:
+        InputError: If there is nothing to evaluate or on.
+    """
+    if not (model_dir / "saved_model.pb").is_file():
+        raise InputError(str(model_dir), "no saved_model.pb", "a SavedModel")
+    digest = tree_digest(model_dir)
+    examples = make_examples(events_dir, catalogue_dir, settings=settings.examples)
+    ranks = fit_baselines(events_dir, catalogue_dir).ranks(examples.frame)
+    frame = pl.concat(
+        [examples.frame, ranks.rename(lambda name: f"{RANK_PREFIX}{name}")], how="horizontal"
+    )
+    models = {"candidate": model_dir} | ({"live": live_model_dir} if live_model_dir else {})
+    measurements = analyse(
+        frame,
+        models,
+        output_dir=evaluation_dir,
+        k=settings.k,
+        seed=settings.examples.seed,
+        beam_options=settings.beam_options,
+    )
+    lists = recommend(model_dir, examples.frame, k=settings.k)
+    coverage = metric_key("candidate", f"coverage@{settings.k}", OVERALL)
+    metrics = flatten(measurements) | {
+        coverage: lists.coverage,
+        "examples": examples.frame.height,
+        "examples_left_out": examples.left_out,
+        "users": lists.frame.height,
+        "indexed_items": lists.indexed_items,
+        "confidence_level": CONFIDENCE,
+        "live": int(live_model_dir is not None),
+    }
+    text = json.dumps(metrics, indent=1, allow_nan=False)
+    (evaluation_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    blessing = decide_blessing(metrics, settings.thresholds, digest)
+    findings = Findings(
+        blessing=blessing,
+        measurements=tuple(measurements),
+        examples=examples,
+        recommendations=lists,
+        k=settings.k,
+    )
+    write_report(report_path, findings, catalogue_dir=catalogue_dir)
+    blessing.write(blessing_path)
+    _LOG.info(
+        "%d examples of %d users, %d left out; blessed: %s (%s)",
+        examples.frame.height,
+        lists.frame.height,
+        examples.left_out,
+        blessing.blessed,
+        blessing.reason,
+    )
+    return blessing
+
+
+def flatten(measurements: Sequence[Measurement]) -> dict[str, float | None]:
+    """Return numbers by `metric_key`, with "/low" and "/high" for the interval; NaN as None."""
+    flat: dict[str, float | None] = {}
+    for one in measurements:
+        key = metric_key(one.model, one.metric, one.slice)
+        for suffix, value in (("", one.value), ("/low", one.low), ("/high", one.high)):
+            flat[key + suffix] = value if math.isfinite(value) else None
+    return flat

@@ -1,0 +1,211 @@
+"""The evaluation as a page for the people who own the shop."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+
+import markupsafe
+import polars as pl
+
+from components import report
+from components.evaluate.analysis import Measurement
+from components.evaluate.examples import Examples
+from components.evaluate.gate import OVERALL, Blessing, difference_name
+from components.evaluate.rank_metrics import metric_names
+from components.evaluate.recommendations import Recommendations
+
+_NAMES = {
+    "candidate": "this model",
+    "live": "model in service",
+    "popularity": "most popular items",
+    "household_frequency": "household's own favourites",
+    "item_cooccurrence": "bought by the same people",
+}
+_SHOWN_USERS = 5
+_SHOWN_ITEMS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """Everything the page shows."""
+
+    blessing: Blessing
+    measurements: tuple[Measurement, ...]
+    examples: Examples
+    recommendations: Recommendations
+    k: int
+
+
+Table = Mapping[tuple[str, str, str], Measurement]
+
+
+def write_report(path: Path, findings: Findings, *, catalogue_dir: Path) -> None:
+    """Write the page.
+
+    Args:
+        path: File to write.
+        findings: What was measured and decided.
+        catalogue_dir: For the titles of the items shown.
+    """
+    found = {(m.model, m.metric, m.slice): m for m in findings.measurements}
+    models = [name for name in _NAMES if (name, "mrr", OVERALL) in found]
+    blessed = findings.blessing.blessed
+    lead = "May be published: " if blessed else "Refused: "
+    report.write_page(
+        path,
+        title="Is the new model good enough?",
+        lead=lead + findings.blessing.reason,
+        sections=[
+            ("The gate", _gate(findings.blessing)),
+            ("Against the others", _comparison(found, models, findings)),
+            ("Where it is strong and weak", _slices(found, models, findings.k)),
+            ("What it recommends", _lists(findings, catalogue_dir)),
+            ("How to read this", _how_to_read(findings)),
+        ],
+    )
+
+
+def _gate(blessing: Blessing) -> markupsafe.Markup:
+    rows = [
+        (
+            one.sentence(),
+            report.verdict(one.verdict, good=one.verdict in ("passed", "no live model")),
+        )
+        for one in blessing.thresholds
+    ]
+    return report.table(["condition", "verdict"], rows)
+
+
+def _comparison(found: Table, models: Sequence[str], findings: Findings) -> markupsafe.Markup:
+    names = metric_names(findings.k)
+    ndcg = names[1]
+    bars = {_NAMES[m]: found[m, ndcg, OVERALL] for m in models}
+    plot = report.bar_plot(
+        {name: one.value for name, one in bars.items()},
+        x_label=f"{ndcg.upper()}, with 95 % confidence intervals; longer is better",
+        intervals={n: (one.low, one.high) for n, one in bars.items() if math.isfinite(one.low)},
+    )
+    rows = [
+        [_NAMES[model], *(_with_interval(found[model, name, OVERALL]) for name in names)]
+        for model in models
+    ]
+    leads = [
+        [f"{_NAMES['candidate']} − {_NAMES[other]}"]
+        + [_lead(found[difference_name("candidate", other), name, OVERALL]) for name in names]
+        for other in models[1:]
+    ]
+    header = ["", *(name.upper() for name in names)]
+    best = max(models, key=lambda model: found[model, ndcg, OVERALL].value)
+    live = (
+        "" if "live" in models else " No model is in service yet, so there is none to compare with."
+    )
+    words = f"Highest {ndcg.upper()}: {_NAMES[best]}.{live}"
+    return (
+        report.paragraph(words)
+        + plot
+        + report.table(header, rows)
+        + report.paragraph("Differences, example by example:", css="note")
+        + report.table(header, leads)
+    )
+
+
+def _slices(found: Table, models: Sequence[str], k: int) -> markupsafe.Markup:
+    ndcg = metric_names(k)[1]
+    slices = sorted({s for _, metric, s in found if metric == ndcg and s != OVERALL})
+    rows = []
+    for name in slices:
+        own = found["candidate", ndcg, name]
+        others = [found[model, ndcg, name].value for model in models[1:]]
+        rows.append([name.replace("=", ": "), own.examples, _with_interval(own), *others])
+    header = ["slice", "examples", *(_NAMES[model] for model in models)]
+    words = f"{ndcg.upper()} by kind of item and household. Few examples mean wide intervals."
+    return report.paragraph(words) + report.table(header, rows)
+
+
+def _lists(findings: Findings, catalogue_dir: Path) -> markupsafe.Markup:
+    titles = _titles(catalogue_dir)
+    lists = findings.recommendations
+    examples = findings.examples.frame
+    bought = examples.group_by("user", maintain_order=True).agg("item", pl.col("history").first())
+    shown = bought.join(lists.frame, on="user", maintain_order="left")
+    step = max(1, shown.height // _SHOWN_USERS)
+    rows = [
+        [
+            user,
+            _named([item for item in history if item][-_SHOWN_ITEMS:], titles),
+            _named(recommended[:_SHOWN_ITEMS], titles, marked=set(items)),
+            _named(items[:_SHOWN_ITEMS], titles, marked=set(recommended)),
+        ]
+        for user, items, history, recommended in shown.gather_every(step)
+        .head(_SHOWN_USERS)
+        .iter_rows()
+    ]
+    coverage = (
+        f"{lists.coverage:.1%} of the {lists.indexed_items:,} items the model can recommend are "
+        f"in at least one of the top {findings.k} lists of {lists.frame.height:,} households. More "
+        "households would show more items; use the share to compare models on equal households."
+    )
+    header = ["household", "last bought", "recommended, best first", "then bought (sampled)"]
+    note = "In green: recommended and then bought."
+    words = report.paragraph(coverage) + report.paragraph(note, css="note")
+    return words + report.table(header, rows)
+
+
+def _how_to_read(findings: Findings) -> markupsafe.Markup:
+    examples = findings.examples
+    k = findings.k
+    texts = [
+        f"Each of the {examples.frame.height:,} examples is a household and an item it bought "
+        f"in the test window, after everything the model was trained on "
+        f"({examples.left_out:,} more were left out by sampling). Every model ranks all items it knows and we look where that item "
+        "stands. Buying the same thing again counts like any other purchase.",
+        f"HR@{k}: how often the item is among the first {k}. NDCG@{k}: the same, worth more the "
+        "nearer the top. MRR: one divided by the place, on average. All are between 0 and 1.",
+        "An interval holds the true value in about 95 of 100 such evaluations; it is made by "
+        "leaving out a twentieth of the households at a time (TFMA's jackknife). A difference "
+        "whose interval holds 0 may be chance.",
+        "Item popularity: head items make the first third of train events, middle the second, tail "
+        "the rest. Household activity: thirds of the households by train events. New means not in "
+        "train.",
+        "The simple rivals know the same past: most popular items; the household's own most "
+        "frequent items, then popular ones; items bought by the people who bought what the "
+        "household bought.",
+    ]
+    return markupsafe.Markup("").join(report.paragraph(text) for text in texts)
+
+
+def _with_interval(one: Measurement) -> str:
+    if not math.isfinite(one.low):
+        return f"{one.value:.4f}"
+    return f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})"
+
+
+def _lead(one: Measurement) -> markupsafe.Markup | str:
+    text = f"{one.value:+.4f}"
+    if not math.isfinite(one.low):
+        return text
+    text += f" ({one.low:+.4f} to {one.high:+.4f})"
+    if one.low <= 0 <= one.high:
+        return text
+    return report.verdict(text, good=one.value > 0)
+
+
+def _titles(catalogue_dir: Path) -> Mapping[str, str]:
+    catalogue = pl.scan_parquet(str(catalogue_dir / "*.parquet"))
+    if "title" not in catalogue.collect_schema():
+        return {}
+    titled = catalogue.select("item", pl.col("title").cast(pl.String)).drop_nulls().collect()
+    return dict(titled.iter_rows())
+
+
+def _named(
+    items: Sequence[str], titles: Mapping[str, str], *, marked: Set[str] = frozenset()
+) -> markupsafe.Markup:
+    lines = [
+        report.verdict(titles.get(item, item), good=True)
+        if item in marked
+        else markupsafe.escape(titles.get(item, item))
+        for item in items
+    ]
+    return markupsafe.Markup("<br>").join(lines) if lines else markupsafe.escape("nothing")

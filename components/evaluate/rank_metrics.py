@@ -1,0 +1,111 @@
+"""HR@k, NDCG@k and MRR as a TFMA metric on ranks, for several models and their differences.
+
+With one relevant item per example, at rank r (1-based, maybe fractional because of ties):
+
+    HR@k   = 1 if r ≤ k else 0
+    NDCG@k = 1 / log2(1 + r) if r ≤ k else 0   (the ideal list has DCG 1)
+    MRR    = 1 / r
+
+Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002;
+Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020, §3.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics import metric_types
+
+from components.evaluate.gate import difference_name
+
+Sums = npt.NDArray[np.float64]
+
+EXAMPLES = "examples"
+
+
+def metric_names(k: int) -> tuple[str, str, str]:
+    """Return the names of the three metrics, in the order in which they are summed."""
+    return (f"hr@{k}", f"ndcg@{k}", "mrr")
+
+
+def gains(ranks: npt.NDArray[np.floating], *, k: int) -> npt.NDArray[np.float64]:
+    """Return what each rank is worth.
+
+    Args:
+        ranks: 1-based ranks, shape [examples].
+        k: Cut-off, ≥ 1.
+
+    Returns:
+        HR@k, NDCG@k and reciprocal rank of each example, shape [examples, 3].
+    """
+    rank = np.asarray(ranks, np.float64)
+    hit = rank <= k
+    return np.stack([hit, hit / np.log2(1.0 + rank), 1.0 / rank], axis=1)
+
+
+class RankMetrics(metric_types.Metric):  # type: ignore[misc]
+    """Means of the three metrics for each model, and the first model's lead over each other.
+
+    The differences are taken inside one sample, so that their confidence intervals are those of
+    paired differences: much narrower than two separate intervals suggest.
+    """
+
+    def __init__(self, models: list[str], k: int, name: str = "rank_metrics") -> None:
+        """Make the metric; TFMA calls this with what the eval config holds.
+
+        Args:
+            models: Names of the predictions to measure; the first is the candidate.
+            k: Cut-off, ≥ 1.
+            name: TFMA's name for the group.
+        """
+        super().__init__(_computations, models=models, k=k, name=name)
+
+
+def _computations(models: list[str], k: int, name: str) -> list[metric_types.MetricComputation]:
+    del name
+    keys = [tfma.metrics.MetricKey(EXAMPLES)]
+    named = list(models) + [difference_name(models[0], other) for other in models[1:]]
+    keys += [tfma.metrics.MetricKey(m, model_name=n) for n in named for m in metric_names(k)]
+    return [
+        metric_types.MetricComputation(
+            keys=keys, preprocessors=[_SumGains(models, k)], combiner=_MeanGains(keys, len(models))
+        )
+    ]
+
+
+class _SumGains(metric_types.Preprocessor):  # type: ignore[misc]
+    """Turns one household's ranks within one slice into a row: examples, then sums by model."""
+
+    def __init__(self, models: list[str], k: int) -> None:
+        super().__init__(models=tuple(models), k=k)
+        self._models, self._k = models, k
+
+    def process(self, extracts: tfma.types.Extracts) -> Iterator[Sums]:
+        ranks = extracts[tfma.PREDICTIONS_KEY]
+        sums = [gains(ranks[model], k=self._k).sum(axis=0) for model in self._models]
+        yield np.concatenate([[float(len(ranks[self._models[0]]))], *sums])
+
+
+class _MeanGains(beam.CombineFn):  # type: ignore[misc]
+    def __init__(self, keys: list[tfma.metrics.MetricKey], models: int) -> None:
+        self._keys, self._models = keys, models
+
+    def create_accumulator(self) -> Sums:
+        return np.zeros(1 + 3 * self._models)
+
+    def add_input(self, accumulator: Sums, element: Sums) -> Sums:
+        return accumulator + element
+
+    def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
+        total: Sums = np.sum(list(accumulators), axis=0)
+        return total
+
+    def extract_output(self, accumulator: Sums) -> dict[tfma.metrics.MetricKey, float]:
+        examples = accumulator[0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (accumulator[1:] / examples).reshape(self._models, 3)
+        leads = means[0] - means[1:]
+        values = [examples, *means.ravel(), *leads.ravel()]
+        return dict(zip(self._keys, map(float, values), strict=True))
