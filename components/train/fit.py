@@ -1,0 +1,208 @@
+"""Train a model from the artifacts of the earlier steps, and write it with its report."""
+
+import dataclasses
+import logging
+import math
+import time
+from pathlib import Path
+
+import keras
+import rich.progress
+import tensorflow as tf
+
+from components.errors import InputError
+from components.train.checkpoint import Checkpoint, Epoch, Progress, training_key
+from components.train.curves import write_training_report
+from components.train.export import export_model
+from components.train.hyperparameters import Hyperparameters, parse_hyperparameters
+from components.train.interactions import Interactions, read_interactions
+from components.train.items import build_item_table
+from components.train.loop import Trainer, epoch_batches
+from components.train.models.registry import find_model
+from components.train.settings import TrainSettings
+from components.train.tables import FeatureGraph
+from components.train.validation import Validator, make_questions
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSummary:
+    """What came out of a training.
+
+    Attributes:
+        model: Name of the model.
+        epochs: Epochs trained.
+        best_epoch: The epoch that was kept, from 1.
+        ndcg: Its NDCG@10 on the eval split's sample.
+        events: Events of the train split.
+        items: Items in the model's index.
+        curve: Every epoch.
+    """
+
+    model: str
+    epochs: int
+    best_epoch: int
+    ndcg: float
+    events: int
+    items: int
+    curve: tuple[Epoch, ...]
+
+
+def train(
+    *,
+    events_dir: Path,
+    catalogue_dir: Path,
+    schema_path: Path,
+    transform_graph_dir: Path,
+    model_dir: Path,
+    report_path: Path,
+    log_dir: Path,
+    checkpoint_root: str,
+    settings: TrainSettings,
+) -> TrainSummary:
+    """Train, keep the epoch that is best on the eval split, and export it.
+
+    Args:
+        events_dir: Events artifact; its train and eval splits are read.
+        catalogue_dir: Catalogue artifact; all its items are indexed.
+        schema_path: Schema of the events; a part of the training's name.
+        transform_graph_dir: The fitted transform graph.
+        model_dir: Output: the SavedModel.
+        report_path: Output: the HTML page with the curves.
+        log_dir: Output: TensorBoard logs.
+        checkpoint_root: Folder or URI for checkpoints; a run killed and started again with equal
+            inputs and settings goes on after its last epoch. "" keeps none.
+        settings: What to train.
+
+    Raises:
+        InputError: If a setting is not allowed, an input is missing, or the train split is empty.
+    """
+    entry = find_model(settings.model)
+    chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
+    keras.utils.set_random_seed(settings.seed)
+    # On CPU it costs nothing measurable here, and the same seed gives the same curve.
+    tf.config.experimental.enable_op_determinism()
+    graph = FeatureGraph(transform_graph_dir)
+    items = build_item_table(catalogue_dir, events_dir / "train", graph=graph)
+    events = read_interactions([events_dir / "train"], graph=graph, items=items)
+    if len(events) == 0:
+        raise InputError(str(events_dir / "train"), "0 events", "at least one")
+    model = entry.build(items, chosen, seed=settings.seed)
+    both = read_interactions([events_dir / "train", events_dir / "eval"], graph=graph, items=items)
+    questions = make_questions(
+        both,
+        since_us=int(events.time_us.max()) + 1,
+        users=settings.eval_users,
+        history_length=model.history_length,
+        seed=settings.seed,
+    )
+    inputs = [events_dir / "train", events_dir / "eval", catalogue_dir, transform_graph_dir]
+    text = f"{settings} {chosen} {schema_path.read_text(encoding='utf-8')}"
+    checkpoint = Checkpoint(checkpoint_root, training_key(inputs, text))
+    trainer = Trainer(model, chosen)
+    curve = run_epochs(
+        trainer,
+        events,
+        chosen,
+        validator=Validator(model, questions),
+        checkpoint=checkpoint,
+        log_dir=log_dir,
+        seed=settings.seed,
+    )
+    export_model(model, items, graph=graph, model_dir=model_dir)
+    write_training_report(
+        report_path, curve, model=settings.model, settings=chosen, items=len(items)
+    )
+    checkpoint.remove()
+    best = best_epoch(curve)
+    _log.info(
+        "train: %s, %d events, %d items, epoch %d of %d kept, NDCG@10 %.4f on eval",
+        settings.model, len(events), len(items), best + 1, len(curve), curve[best].ndcg,
+    )  # fmt: skip
+    return TrainSummary(
+        settings.model, len(curve), best + 1, curve[best].ndcg, len(events), len(items), curve
+    )
+
+
+def best_epoch(curve: tuple[Epoch, ...]) -> int:
+    """Return the index of the first epoch with the highest NDCG@10; without any, the last."""
+    measured = [epoch.ndcg for epoch in curve]
+    if all(map(math.isnan, measured)):
+        return len(curve) - 1
+    return max(range(len(curve)), key=lambda index: (measured[index], -index))
+
+
+def run_epochs(
+    trainer: Trainer,
+    events: Interactions,
+    settings: Hyperparameters,
+    *,
+    validator: Validator,
+    checkpoint: Checkpoint,
+    log_dir: Path,
+    seed: int,
+) -> tuple[Epoch, ...]:
+    """Train until the epochs are done or stop helping; leave the best weights in the model.
+
+    Returns:
+        The curve, with the epochs of an earlier, killed run.
+    """
+    saved = checkpoint.load()
+    curve = saved.curve if saved else ()
+    best = saved.best if saved else trainer.state()
+    if saved:
+        trainer.restore(saved.state)
+        _log.info("train: going on after epoch %d of a run that ended early", len(curve))
+    with tf.summary.create_file_writer(str(log_dir)).as_default():
+        for number, epoch in enumerate(curve, start=1):
+            _log_epoch(number, epoch)
+        while len(curve) < settings.epochs and not _exhausted(curve, settings.patience):
+            curve = (*curve, _run_epoch(trainer, events, settings, validator, len(curve), seed))
+            if best_epoch(curve) == len(curve) - 1:
+                best = trainer.state()
+            _log_epoch(len(curve), curve[-1])
+            checkpoint.save(Progress(curve, trainer.state(), best))
+    trainer.restore(best)
+    return curve
+
+
+def _exhausted(curve: tuple[Epoch, ...], patience: int) -> bool:
+    return bool(curve) and len(curve) - 1 - best_epoch(curve) >= patience
+
+
+def _run_epoch(
+    trainer: Trainer,
+    events: Interactions,
+    settings: Hyperparameters,
+    validator: Validator,
+    epoch: int,
+    seed: int,
+) -> Epoch:
+    started = time.perf_counter()
+    batches = epoch_batches(
+        events, settings, history_length=trainer.model.history_length, seed=seed, epoch=epoch
+    )
+    losses, weights = [], []
+    with rich.progress.Progress(transient=True) as progress:
+        task = progress.add_task(f"epoch {epoch + 1}/{settings.epochs}", total=len(events))
+        for batch in batches:
+            losses.append(trainer.step(batch))
+            weights.append(len(batch.label))
+            progress.advance(task, len(batch.label))
+    weight = tf.constant(weights, tf.float32)
+    loss = float(tf.reduce_sum(tf.stack(losses) * weight) / tf.reduce_sum(weight))
+    if not math.isfinite(loss):
+        raise InputError("training", f"a loss of {loss}", "a finite loss: lower learning_rate")
+    seconds = time.perf_counter() - started
+    return Epoch(loss, validator.ndcg(), seconds, len(events))
+
+
+def _log_epoch(number: int, epoch: Epoch) -> None:
+    tf.summary.scalar("loss", epoch.loss, step=number)
+    tf.summary.scalar("eval_ndcg_at_10", epoch.ndcg, step=number)
+    tf.summary.scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
+    _log.info(
+        "train: epoch %d, loss %.4f, NDCG@10 %.4f, %.1f s", number, epoch.loss, epoch.ndcg,
+        epoch.seconds,
+    )  # fmt: skip

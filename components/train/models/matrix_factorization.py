@@ -1,0 +1,78 @@
+"""Matrix factorization for implicit feedback.
+
+Task: what does this user take next, from who they are alone; the history is not read.
+
+Shapes: B queries, n items, d = `dimension`. s(u, i) = p_u · v_i + b_i, with p [users, d], v [n, d];
+b_i starts at the log of the item's share of events, so that an unknown user, whose p is zero, is
+given the popular items.
+
+Loss: in-batch sampled softmax with logQ correction (`components/train/sampled_softmax.py`; Yi et al.
+2019). Model: Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems"
+(IEEE Computer 2009), eq. 4 without the user's bias, which does not change an order of items.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from components.train.hyperparameters import Hyperparameters
+from components.train.items import ItemTable
+from components.train.retrieval import Retrieval
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatrixFactorizationHyperparameters(Hyperparameters):
+    """Settings of the factorization.
+
+    Attributes:
+        dimension: Length of the vectors, d.
+    """
+
+    dimension: int = 64
+
+
+class MatrixFactorization(Retrieval):
+    """See the file's docstring."""
+
+    def __init__(
+        self, items: ItemTable, settings: MatrixFactorizationHyperparameters, *, seed: int
+    ) -> None:
+        """Make the variables.
+
+        Args:
+            items: Item table.
+            settings: Hyper-parameters.
+            seed: Seed of the initial values.
+        """
+        super().__init__(items)
+        random = keras.initializers.RandomNormal(stddev=0.05, seed=seed)
+        shape = (items.sizes["item"], settings.dimension)
+        self.item_embedding = self.add_weight(shape, initializer=random, name="item")
+        # Zero, so that the buckets of unknown users, which no event trains, add nothing.
+        shape = (items.sizes["user"], settings.dimension)
+        self.user_embedding = self.add_weight(shape, initializer="zeros", name="user")
+        self.item_bias = self.prior_bias()
+        self.built = True
+
+    def batch_scores(
+        self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """See `Retrieval.batch_scores`."""
+        rows, column = tf.unique(labels)
+        ids = tf.gather(self.item_ids["item"], rows)
+        vectors = tf.gather(self.item_embedding.value, ids)
+        scores = tf.matmul(tf.gather(self.user_embedding.value, user), vectors, transpose_b=True)
+        return scores + tf.gather(self.item_bias.value, ids), rows, column
+
+    def index(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Retrieval.index`."""
+        ids = self.item_ids["item"]
+        return tf.gather(self.item_embedding.value, ids), tf.gather(self.item_bias.value, ids)
+
+    def score_all(
+        self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Retrieval.score_all`."""
+        query = tf.gather(self.user_embedding.value, user)
+        return tf.matmul(query, vectors, transpose_b=True) + bias

@@ -1,0 +1,43 @@
+"""Models by name: one line here and one file beside it add a model."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from components.errors import InputError
+from components.train.hyperparameters import Hyperparameters
+from components.train.models.matrix_factorization import (
+    MatrixFactorization,
+    MatrixFactorizationHyperparameters,
+)
+from components.train.models.two_tower import TwoTower, TwoTowerHyperparameters
+from components.train.retrieval import Retrieval
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be trained.
+
+    Attributes:
+        settings: Its hyper-parameters' dataclass.
+        build: `build(items, settings, seed=…)` → the untrained model.
+    """
+
+    settings: type[Hyperparameters]
+    build: Callable[..., Retrieval]
+
+
+MODELS: Mapping[str, ModelEntry] = {
+    "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
+    "two_tower": ModelEntry(TwoTowerHyperparameters, TwoTower),
+}
+
+
+def find_model(name: str) -> ModelEntry:
+    """Return a model's entry.
+
+    Raises:
+        InputError: If there is no such model; names those there are.
+    """
+    if name not in MODELS:
+        raise InputError("parameter model", repr(name), f"one of {', '.join(sorted(MODELS))}")
+    return MODELS[name]
