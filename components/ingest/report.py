@@ -84,21 +84,27 @@ def _outliers(summary: "IngestSummary", dataset: DatasetConfig) -> markupsafe.Ma
 
 
 def _split(summary: "IngestSummary", splits: Mapping[str, pl.DataFrame]) -> markupsafe.Markup:
-    train = splits["train"]
+    counts = {
+        (name, column): events[column].value_counts()
+        for name, events in splits.items()
+        for column in ("user", "code")
+    }
     rows = []
     for name, events in splits.items():
-        new_users = ~events["user"].is_in(train["user"].unique().implode())
-        new_items = ~events["code"].is_in(train["code"].unique().implode())
+        of_new = {
+            column: counts[name, column].join(counts["train", column], on=column, how="anti")
+            for column in ("user", "code")
+        }
         rows.append(
             [
                 name,
                 _minute(events["time"].min()),
                 _minute(events["time"].max()),
                 len(events),
-                events["user"].n_unique(),
-                events["code"].n_unique(),
-                _percent(int(new_users.sum()), len(events)),
-                _percent(int(new_items.sum()), len(events)),
+                len(counts[name, "user"]),
+                len(counts[name, "code"]),
+                _percent(int(of_new["user"]["count"].sum()), len(events)),
+                _percent(int(of_new["code"]["count"].sum()), len(events)),
             ]
         )
     header = ["split", "first event", "last event", "events", "users", "items"]
