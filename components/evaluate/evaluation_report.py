@@ -158,8 +158,8 @@ def _how_to_read(findings: Findings) -> markupsafe.Markup:
     texts = [
         f"Each of the {examples.frame.height:,} examples is a household and an item it bought "
         f"in the test window, after everything the model was trained on "
-        f"({examples.left_out:,} more were left out by sampling). Every model ranks all items it knows and we look where that item "
-        "stands. Buying the same thing again counts like any other purchase.",
+        f"({examples.left_out:,} more were left out by sampling). Every model ranks all items it "
+        "knows and we look where that item stands. Buying the same thing again counts like any other purchase.",
         f"HR@{k}: how often the item is among the first {k}. NDCG@{k}: the same, worth more the "
         "nearer the top. MRR: one divided by the place, on average. All are between 0 and 1.",
         "An interval holds the true value in about 95 of 100 such evaluations; it is made by "
