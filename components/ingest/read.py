@@ -50,18 +50,16 @@ def find_files(uris: Sequence[str], *, scratch: Path) -> list[tuple[str, Path]]:
 
 
 def _find(uri: str, *, scratch: Path) -> list[tuple[str, Path]]:
-    parent, name = open_file(uri)
-    if parent.exists(name):
+    store = open_store(uri)
+    names = [name for name in store.names() if name.endswith(_SUFFIXES)] if uri else []
+    if not names:
+        store, name = open_file(uri)
+        if name in ("", ".", "..") or not store.exists(name):
+            expected = f"{_EXPECTED_FILE}, or a folder of them"
+            raise InputError(uri or "input file", "no such file, or no data in it", expected)
         if not name.endswith(_SUFFIXES):
             raise InputError(uri, "a file of an unknown kind", _EXPECTED_FILE)
-        store, names = parent, [name]
-    else:
-        store = open_store(uri)
-        names = [name for name in store.names() if name.endswith(_SUFFIXES)]
-        if not names:
-            raise InputError(
-                uri, "no such file or folder", f"{_EXPECTED_FILE}, or a folder of them"
-            )
+        names = [name]
     if not store.root.startswith("gs://"):
         return [(str(Path(store.root) / name), Path(store.root) / name) for name in names]
     local = scratch / store.root.removeprefix("gs://")

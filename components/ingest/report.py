@@ -155,7 +155,10 @@ def _missing(events: pl.DataFrame, catalogue: pl.DataFrame) -> markupsafe.Markup
     shares: dict[str, float] = {}
     for where, frame in (("events", events.drop("code")), ("catalogue", catalogue)):
         for column, gaps in zip(frame.columns, frame.null_count().row(0), strict=True):
-            shares[f"{where}: {column}"] = 100 * gaps / len(frame)
+            if gaps:
+                shares[f"{where}: {column}"] = 100 * gaps / len(frame)
+    if not shares:
+        return paragraph("No value is missing, after cleaning, in any column.")
     return bar_plot(shares, x_label="% of rows without a value, after cleaning")
 
 

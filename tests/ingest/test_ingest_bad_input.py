@@ -176,14 +176,18 @@ def test_a_split_that_leaves_nothing(small_shop: Any) -> None:
     refused(small_shop, match="found no events left from 2024-05-05 .* for eval")
 
 
-def test_a_file_that_is_not_there(small_shop: Any) -> None:
-    refused(small_shop, events="nowhere.csv", match="nowhere.csv: found no such file or folder")
+@pytest.mark.parametrize("uri", ["nowhere.csv", "no/where", "docs", " "])
+def test_a_file_that_is_not_there(small_shop: Any, uri: str) -> None:
+    where = uri.strip() or "input file"
+    refused(small_shop, events=uri, match=f"{where}: found no such file, or no data in it")
 
 
 def test_a_folder_without_data(small_shop: Any, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("x")
-    refused(small_shop, events=str(tmp_path / "folder"), match="folder: found no such file")
+    refused(
+        small_shop, events=str(tmp_path / "folder"), match="folder: found no such file, or no data"
+    )
 
 
 def test_a_file_of_another_kind(small_shop: Any, tmp_path: Path) -> None:
