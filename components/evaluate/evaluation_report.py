@@ -159,7 +159,8 @@ def _how_to_read(findings: Findings) -> markupsafe.Markup:
         f"Each of the {examples.frame.height:,} examples is a household and an item it bought "
         f"in the test window, after everything the model was trained on "
         f"({examples.left_out:,} more were left out by sampling). Every model ranks all items it "
-        "knows and we look where that item stands. Buying the same thing again counts like any other purchase.",
+        "knows and we look where that item stands. Buying the same thing again counts like "
+        "any other purchase.",
         f"HR@{k}: how often the item is among the first {k}. NDCG@{k}: the same, worth more the "
         "nearer the top. MRR: one divided by the place, on average. All are between 0 and 1.",
         "An interval holds the true value in about 95 of 100 such evaluations; it is made by "
@@ -176,19 +177,24 @@ def _how_to_read(findings: Findings) -> markupsafe.Markup:
 
 
 def _with_interval(one: Measurement) -> str:
-    if not math.isfinite(one.low):
+    # Where every example is worth the same, the samples do not differ and say nothing of chance.
+    if not math.isfinite(one.low) or one.low == one.high:
         return f"{one.value:.4f}"
-    return f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})"
+    return _on_one_line(f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})")
 
 
 def _lead(one: Measurement) -> markupsafe.Markup | str:
     text = f"{one.value:+.4f}"
     if not math.isfinite(one.low):
         return text
-    text += f" ({one.low:+.4f} to {one.high:+.4f})"
+    text = _on_one_line(f"{text} ({one.low:+.4f} to {one.high:+.4f})")
     if one.low <= 0 <= one.high:
         return text
     return report.verdict(text, good=one.value > 0)
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _titles(catalogue_dir: Path) -> Mapping[str, str]:

@@ -72,7 +72,7 @@ class Checked:
         """Say in one line what was asked for and what was found."""
         asked = {
             "at_least": f"at least {self.bound:.4g}",
-            "beats": f"more than {self.against} by over {self.bound:.4g}",
+            "beats": f"more than {self.bound:.4g} above {self.against}",
             "not_worse_than_live": f"no more than {self.bound:.4g} below the live model",
         }[self.kind]
         what = "difference" if self.kind != "at_least" else "value"

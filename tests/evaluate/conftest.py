@@ -40,6 +40,7 @@ def write_catalogue(folder: Path, items: Sequence[str]) -> Path:
 def save_model(folder: Path, scores: Mapping[str, float]) -> Path:
     """Save a model that gives every user the same score for an item, with all signatures."""
     import tensorflow as tf
+
     from components.ranking import rank_of, top_k
 
     text = tf.TensorSpec([None], tf.string)

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
+
 from components.evaluate.baselines import Baselines, fit_baselines, ranks_in_row
 from components.ranking import rank_of
 

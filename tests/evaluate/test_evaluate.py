@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from components.checksum import tree_digest
 from components.errors import InputError
 from components.evaluate.evaluate import evaluate, evaluate_settings

@@ -1,10 +1,11 @@
 import json
 
 import pytest
-from components.errors import InputError
-from components.evaluate.gate import Threshold, decide_blessing, metric_key, parse_thresholds
 from hypothesis import given
 from hypothesis import strategies as st
+
+from components.errors import InputError
+from components.evaluate.gate import Threshold, decide_blessing, metric_key, parse_thresholds
 
 NDCG = metric_key("candidate", "ndcg@10", "overall")
 LEAD = metric_key("candidate-popularity", "ndcg@10", "overall")
