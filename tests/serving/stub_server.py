@@ -21,7 +21,9 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(float(os.environ.get("DELAY_S", "0")))
         if body.get("exit"):
             os._exit(3)
-        answer = {"label": os.environ.get("LABEL", ""), "pid": os.getpid(), "items": ["a"]}
+        scores = [None] if "--null-scores" in sys.argv else [1.0]
+        about = {"label": os.environ.get("LABEL", ""), "pid": os.getpid()}
+        answer = {"items": ["a"], "scores": scores, **about}
         self._answer({"predictions": [answer] * len(body.get("instances", []))})
 
     def _answer(self, content: dict) -> None:
