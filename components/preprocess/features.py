@@ -48,7 +48,9 @@ def read_schema(path: Path) -> schema_pb2.Schema:
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), schema)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise InputError(str(path), str(error), "a tensorflow_metadata Schema text proto") from error
+        raise InputError(
+            str(path), str(error), "a tensorflow_metadata Schema text proto"
+        ) from error
     return schema
 
 

@@ -30,4 +30,6 @@ class PreprocessSettings:
         for field in dataclasses.fields(self):
             value, least = getattr(self, field.name), 2 if field.name == "numeric_buckets" else 1
             if value < least:
-                raise InputError(f"preprocess setting {field.name}", str(value), f"at least {least}")
+                raise InputError(
+                    f"preprocess setting {field.name}", str(value), f"at least {least}"
+                )

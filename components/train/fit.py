@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import rich.progress
 import tensorflow as tf
+from tensorflow.core.framework.summary_pb2 import DataClass, SummaryMetadata
 
 from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, Progress, training_key
@@ -199,10 +200,19 @@ def _run_epoch(
 
 
 def _log_epoch(number: int, epoch: Epoch) -> None:
-    tf.summary.scalar("loss", epoch.loss, step=number)
-    tf.summary.scalar("eval_ndcg_at_10", epoch.ndcg, step=number)
-    tf.summary.scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
+    _write_scalar("loss", epoch.loss, step=number)
+    _write_scalar("eval_ndcg_at_10", epoch.ndcg, step=number)
+    _write_scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
     _log.info(
         "train: epoch %d, loss %.4f, NDCG@10 %.4f, %.1f s", number, epoch.loss, epoch.ndcg,
         epoch.seconds,
     )  # fmt: skip
+
+
+def _write_scalar(tag: str, value: float, *, step: int) -> None:
+    # What tf.summary.scalar writes; that function itself wants the tensorboard package installed.
+    metadata = SummaryMetadata(
+        plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"),
+        data_class=DataClass.DATA_CLASS_SCALAR,
+    )
+    tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)

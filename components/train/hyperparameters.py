@@ -19,11 +19,11 @@ class Hyperparameters:
         gap_days: Days before a basket in which its history may end, drawn evenly from 0 to this.
     """
 
-    epochs: int = 6
-    patience: int = 2
+    epochs: int = 3
+    patience: int = 1
     batch_baskets: int = 512
-    learning_rate: float = 0.003
-    gap_days: float = 0.0
+    learning_rate: float = 0.002
+    gap_days: float = 14.0
 
 
 H = TypeVar("H", bound=Hyperparameters)

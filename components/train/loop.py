@@ -75,7 +75,12 @@ class Trainer:
         )
 
     def _update(
-        self, user: tf.Tensor, history: tf.Tensor, query: tf.Tensor, label: tf.Tensor, seed: tf.Tensor
+        self,
+        user: tf.Tensor,
+        history: tf.Tensor,
+        query: tf.Tensor,
+        label: tf.Tensor,
+        seed: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores, rows, column = self.model.batch_scores(user, history, label, seed)

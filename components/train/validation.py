@@ -62,8 +62,7 @@ def make_questions(
         user=first.user,
         history=histories(events, first, length=max(history_length, 1)),
         answers=[
-            np.unique(events.item[start:end])
-            for start, end in zip(first.start, ends, strict=True)
+            np.unique(events.item[start:end]) for start, end in zip(first.start, ends, strict=True)
         ],
     )
 

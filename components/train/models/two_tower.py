@@ -31,6 +31,10 @@ from components.train.items import ItemTable
 from components.train.repeats import band, read_history
 from components.train.retrieval import Retrieval
 
+# Adam moves every variable by about its step size; the few numbers of the repeat term have further
+# to go than the embeddings, and are long done being learned when those begin to overfit.
+_REPEAT_SCALE = 10.0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TwoTowerHyperparameters(Hyperparameters):
@@ -44,7 +48,7 @@ class TwoTowerHyperparameters(Hyperparameters):
         id_dropout: Probability that an item's own embedding is hidden in a training step.
     """
 
-    dimension: int = 64
+    dimension: int = 32
     history_length: int = 256
     age_bands: int = 9
     occurrences: int = 8
@@ -82,7 +86,8 @@ class TwoTower(Retrieval):
         eye = np.stack([np.eye(d, dtype=np.float32) * 0.3] * settings.age_bands)
         self.mix = self.add_weight(eye.shape, initializer=lambda *a, **k: eye, name="mix")
         self.item_bias = self.prior_bias()
-        decay = np.tile(1.0 / np.arange(1, settings.occurrences + 1), (settings.age_bands, 1))
+        first = np.array([3.0] + [0.8 / n for n in range(1, settings.occurrences)]) / _REPEAT_SCALE
+        decay = np.tile(first, (settings.age_bands, 1))
         self.repeat = self.add_weight(decay.shape, initializer=lambda *a, **k: decay, name="repeat")
         self.item_repeat = self.add_weight((size["item"],), initializer="zeros", name="item_repeat")
         self.built = True
@@ -135,7 +140,7 @@ class TwoTower(Retrieval):
         )
         once = tf.cast(occurrence == 0, tf.float32)
         own = tf.gather(self.item_repeat.value, tf.gather(self.item_ids["item"], rows))
-        return tf.gather_nd(self.repeat.value, cell) + once * own
+        return _REPEAT_SCALE * tf.gather_nd(self.repeat.value, cell) + once * own
 
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor

@@ -1,0 +1,42 @@
+"""Run the preprocess step alone: `python -m components.preprocess --help`."""
+
+import logging
+from pathlib import Path
+
+from components.cli import run_step
+
+
+def preprocess(
+    events_dir: Path,
+    schema_path: Path,
+    transform_graph_dir: Path,
+    beam_option: list[str] | None = None,
+    vocabulary_size: int = 200_000,
+    min_frequency: int = 1,
+    oov_buckets: int = 8,
+    numeric_buckets: int = 10,
+    ngrams: int = 2,
+) -> None:
+    """Fit the transform graph on the train split."""
+    from components.preprocess.settings import PreprocessSettings
+    from components.preprocess.transform import fit_transform_graph
+
+    logging.basicConfig(level=logging.INFO)
+    settings = PreprocessSettings(
+        vocabulary_size=vocabulary_size,
+        min_frequency=min_frequency,
+        oov_buckets=oov_buckets,
+        numeric_buckets=numeric_buckets,
+        ngrams=ngrams,
+    )
+    fit_transform_graph(
+        events_dir=events_dir,
+        schema_path=schema_path,
+        transform_graph_dir=transform_graph_dir,
+        settings=settings,
+        beam_options=beam_option or [],
+    )
+
+
+if __name__ == "__main__":
+    run_step(preprocess)

@@ -1,0 +1,105 @@
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.shop import DAYS, START, make_shop
+
+SCHEMA = """
+feature { name: "user" type: BYTES presence { min_fraction: 1 } shape {} }
+feature { name: "item" type: BYTES presence { min_fraction: 1 } shape {} }
+feature { name: "time" type: INT time_domain { integer_format: UNIX_MICROSECONDS } }
+feature { name: "price" type: FLOAT }
+feature { name: "title" type: BYTES natural_language_domain {} annotation { tag: "catalogue" } }
+feature { name: "category" type: BYTES annotation { tag: "catalogue" } }
+feature { name: "brand" type: BYTES annotation { tag: "catalogue" } }
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Artifacts that training reads, made from the synthetic shop."""
+
+    folder: Path
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        return {
+            "events_dir": self.folder / "events",
+            "catalogue_dir": self.folder / "catalogue",
+            "schema_path": self.folder / "schema.pbtxt",
+            "transform_graph_dir": self.folder / "transform_graph",
+        }
+
+    def outputs(self, run: Path) -> dict[str, Path]:
+        return {"model_dir": run / "model", "report_path": run / "t.html", "log_dir": run / "logs"}
+
+
+def prepare(folder: Path, *, shuffled: bool) -> Prepared:
+    from components.preprocess.settings import PreprocessSettings
+    from components.preprocess.transform import fit_transform_graph
+
+    shop = make_shop(folder / "raw", seed=1, shuffled=shuffled)
+    catalogue = pl.read_csv(shop.items).rename({"item_id": "item"}).drop("price")
+    events = (
+        pl.read_csv(shop.behaviour)
+        .rename({"user_id": "user", "item_id": "item", "timestamp": "time"})
+        .with_columns(pl.from_epoch("time", time_unit="s").cast(pl.Datetime("us")))
+        .select("user", "item", "time", "price")
+        .join(catalogue, on="item", how="left")
+        .sort("time")
+    )
+    day = (pl.col("time").dt.epoch("s") - START) / 86_400
+    splits = {
+        "train": day < DAYS - 12,
+        "eval": (day >= DAYS - 12) & (day < DAYS - 6),
+        "test": day >= DAYS - 6,
+    }
+    for split, rows in splits.items():
+        target = folder / "events" / split
+        target.mkdir(parents=True)
+        events.filter(rows).write_parquet(target / "part-00000.parquet")
+    (folder / "catalogue").mkdir()
+    catalogue.write_parquet(folder / "catalogue" / "part-00000.parquet")
+    (folder / "schema.pbtxt").write_text(SCHEMA)
+    fit_transform_graph(
+        events_dir=folder / "events",
+        schema_path=folder / "schema.pbtxt",
+        transform_graph_dir=folder / "transform_graph",
+        settings=PreprocessSettings(),
+        beam_options=[],
+    )
+    return Prepared(folder)
+
+
+@pytest.fixture(scope="session")
+def shop_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(tmp_path_factory.mktemp("shop"), shuffled=False)
+
+
+@pytest.fixture(scope="session")
+def shuffled_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(tmp_path_factory.mktemp("shuffled"), shuffled=True)
+
+
+@pytest.fixture(scope="session")
+def start_training() -> Callable[..., "subprocess.Popen[str]"]:
+    """Start a training in a process of its own, which can be killed."""
+
+    def start(prepared: Prepared, run: Path, checkpoints: Path) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "components.train"]
+        for name, path in (prepared.inputs | prepared.outputs(run)).items():
+            command += [f"--{name.replace('_', '-')}", str(path)]
+        command += ["--checkpoint-root", str(checkpoints)]
+        command += ["--hyperparameters", '{"epochs": 4, "patience": 4, "batch_baskets": 128}']
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+
+    return start
