@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from google.protobuf import text_format
+from google.protobuf import text_format  # type: ignore[import-untyped]  # ships no types
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.errors import InputError

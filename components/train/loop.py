@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.train.checkpoint import Arrays
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import (
     DAY_US,
@@ -94,11 +95,11 @@ class Trainer:
         """Take one step; return the batch's loss, a scalar."""
         return self._step(batch.user, batch.history, batch.query, batch.label, batch.seed)
 
-    def state(self) -> list[np.ndarray]:  # type: ignore[type-arg]  # float and int variables
+    def state(self) -> Arrays:
         """Return every number that training changes: weights, then the optimizer's."""
         return [np.asarray(v) for v in self._variables()]
 
-    def restore(self, state: list[np.ndarray]) -> None:  # type: ignore[type-arg]  # see state
+    def restore(self, state: Arrays) -> None:
         """Put back what `state` returned."""
         for variable, value in zip(self._variables(), state, strict=True):
             variable.assign(value)

@@ -53,7 +53,7 @@ class FeatureGraph:
 
     def size(self, name: str) -> int:
         """Return the number of different indices of a feature, OOV buckets included."""
-        return self.vocabulary[name] + self.oov_buckets
+        return int(self.vocabulary[name]) + self.oov_buckets
 
     def entries(self, name: str) -> npt.NDArray[np.object_]:
         """Return a vocabulary's entries as bytes, in order of their index."""
@@ -64,7 +64,8 @@ class FeatureGraph:
         encoded = pc.dictionary_encode(column.combine_chunks().fill_null(""))
         encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
         ids = self.layer({name: string_tensor(encoded.dictionary)})[f"{name}_id"]
-        return np.asarray(ids, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)]
+        by_entry: npt.NDArray[np.int32] = np.asarray(ids, np.int32)
+        return by_entry[encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)]
 
     def tokens(self, column: pa.ChunkedArray, name: str, most: int) -> npt.NDArray[np.int32]:
         """Return the first `most` of `<name>_tokens`, [rows, most]; −1 after the last."""

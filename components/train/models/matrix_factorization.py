@@ -6,8 +6,8 @@ Shapes: B queries, n items, d = `dimension`. s(u, i) = p_u · v_i + b_i, with p 
 b_i starts at the log of the item's share of events, so that an unknown user, whose p is zero, is
 given the popular items.
 
-Loss: in-batch sampled softmax with logQ correction (`components/train/sampled_softmax.py`; Yi et al.
-2019). Model: Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems"
+Loss: in-batch sampled softmax with logQ correction (`components/train/sampled_softmax.py`; Yi et
+al. 2019). Model: Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems"
 (IEEE Computer 2009), eq. 4 without the user's bias, which does not change an order of items.
 """
 

@@ -1,18 +1,18 @@
 """Two towers and a repeat term.
 
-Task: what does this user take next, given who they are and what they took before; every item of the
-catalogue is a candidate, also one that was never bought.
+Task: what does this user take next, given who they are and what they took before; every item of
+the catalogue is a candidate, also one that was never bought.
 
 Shapes: B queries, L events of history, n items, d = `dimension`, A age bands.
 
 * Item tower: v_i = E_item[i] + Σ_f E_f[i's category f] + mean of E_token + W · numbers, [n, d].
-  `id_dropout` hides E_item at random, so that content alone also finds its place: a never-bought item
-  has nothing else.
-* Query tower: q = E_user[u] + Σ_a W_a · mean{E_item[j] : j in the history, age in band a}, [B, d]. Age is
-  the number of events since, in bands 0, 1, 2–3, 4–7, …
-* Repeat term: a shop's customers buy again what they bought. Each event of the history gives its own
-  item a learned amount, by its age band and by how many purchases of the same item came after it:
-  r(h, i) = Σ_{events e of h with item i} R[age band(e), occurrence(e)] + ρ_i.
+  `id_dropout` hides E_item at random, so that content alone also finds its place: an item that was
+  never bought has nothing else.
+* Query tower: q = E_user[u] + Σ_a W_a · mean{E_item[j] : j in the history, age in band a}, [B, d].
+  Age is the number of events since, in bands 0, 1, 2–3, 4–7, …
+* Repeat term: a shop's customers buy again what they bought. Each event of the history gives its
+  own item a learned amount, by its age band and by how many purchases of the same item came after
+  it: r(h, i) = Σ_{events e of h with item i} R[age band(e), occurrence(e)] + ρ_i, ρ_i once.
 * Score: s(q, i) = q · v_i + b_i + r(h, i). b_i starts at the log of the item's share of events.
 
 Loss: in-batch sampled softmax with logQ correction over all items of the batch's baskets
