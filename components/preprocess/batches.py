@@ -1,4 +1,4 @@
-"""Parquet row groups as Arrow record batches in the form TensorFlow Transform reads: list columns."""
+"""Parquet as Arrow record batches in the form TensorFlow Transform reads: list columns."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -32,7 +32,7 @@ def train(
         model_name: Name in the registry: two_tower or matrix_factorization.
         hyperparameters: JSON object; names left out keep the model's default.
         seed: Seed of every random choice.
-        checkpoint_root: Folder or URI for checkpoints; a killed training goes on there. Empty: none.
+        checkpoint_root: Folder or URI; a killed training goes on from there. Empty: no checkpoints.
     """
     from pathlib import Path
 

@@ -32,8 +32,8 @@ def write_training_report(
     report.write_page(
         path,
         title=f"Training of {model}",
-        lead=f"Epoch {best + 1} of {len(curve)} is kept: NDCG@10 {curve[best].ndcg:.4f} on the eval "
-        f"split's sample of users, all {items:,} items ranked.",
+        lead=f"Epoch {best + 1} of {len(curve)} is kept: NDCG@10 {curve[best].ndcg:.4f} on the "
+        f"eval split's sample of users, all {items:,} items ranked.",
         sections=[
             (
                 "NDCG@10 on the eval split",

@@ -1,4 +1,4 @@
-"""The events as arrays, and baskets cut out of them: who bought what together, and what came before.
+"""The events as arrays, and baskets cut out of them: what was bought together, and what before.
 
 All index arithmetic: an event's history is a slice of the array of its user's events, so that no
 history is ever copied before its batch is made.

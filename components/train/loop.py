@@ -1,4 +1,4 @@
-"""The training loop: epochs over baskets, a checkpoint after each, stopping when it stops helping."""
+"""The steps of training: batches of baskets with their histories, and the update for each."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ from components.train.interactions import Interactions, cut_baskets, histories, 
 
 
 def log_of_two_users() -> Interactions:
-    # User 0: item 1 at t=10, items 2 and 3 together at t=20, item 4 at t=30. User 1: 5 at 20, 6 at 40.
+    # User 0: item 1 at t=10, 2 and 3 together at t=20, 4 at t=30. User 1: 5 at t=20, 6 at t=40.
     return Interactions(
         owner=np.array([0, 0, 0, 0, 1, 1], np.int32),
         user=np.array([0, 0, 0, 0, 1, 1], np.int32),
