@@ -14,7 +14,7 @@ def deploy(
     namespace: str = "default",
     ready_timeout_s: float = 300.0,
     tf_threads: int = 1,
-):
+) -> None:
     """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic.
 
     Args:

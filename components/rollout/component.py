@@ -15,6 +15,7 @@ def rollout(
     alpha: float = 0.01,
     max_error_rate: float = 0.01,
     max_p95_ratio: float = 1.5,
+    max_p50_ratio: float = 1.5,
     max_p95_ms: float = 1000.0,
     step_timeout_s: float = 3600.0,
     poll_s: float = 5.0,
@@ -31,6 +32,7 @@ def rollout(
         alpha: Risk of a false alarm at the end of a step.
         max_error_rate: Limit of 5xx answers on a first release.
         max_p95_ratio: How many times slower than the stable the canary's p95 may be.
+        max_p50_ratio: The same for the median.
         max_p95_ms: Limit of the p95 on a first release.
         step_timeout_s: How long a step may wait for its evidence before it is rolled back.
         poll_s: Time between two looks at the metrics.
@@ -52,6 +54,7 @@ def rollout(
             alpha=alpha,
             max_error_rate=max_error_rate,
             max_p95_ratio=max_p95_ratio,
+            max_p50_ratio=max_p50_ratio,
             max_p95_ms=max_p95_ms,
             step_timeout_s=step_timeout_s,
             poll_s=poll_s,

@@ -71,8 +71,9 @@ class Action:
 def decide(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> Action:
     """Decide whether the canary gets more users, all of them, none, or more time.
 
-    A canary is rolled back when its error rate is significantly above the stable's or its p95
-    above the allowed multiple of the stable's; without a stable, when it is above the absolute
+    A canary is rolled back when its error rate is significantly above the stable's, or its median
+    or p95 latency above the allowed multiple of the stable's: where other load makes every tail
+    long, the median still tells a slower model. Without a stable, when it is above the absolute
     limits. It advances only after `min_requests`. No data is never good news: it holds, and after
     `step_timeout_s` it rolls back.
     """
@@ -84,7 +85,12 @@ def decide(state: RolloutState, observation: Observation, policy: RolloutPolicy)
     checks = (
         (
             _compare_errors(canary, stable, policy, enough=enough),
-            _compare_latency(canary, stable, policy, enough=enough),
+            _compare_latency(
+                canary, stable, policy, quantile=0.5, ratio=policy.max_p50_ratio, enough=enough
+            ),
+            _compare_latency(
+                canary, stable, policy, quantile=_P95, ratio=policy.max_p95_ratio, enough=enough
+            ),
         )
         if state.has_stable
         else (
@@ -122,15 +128,20 @@ def two_proportion_p_value(
     return _upper_tail(z)
 
 
-def quantile_p_value(slower: float, requests: int) -> float:
-    """Return the p-value of "at most 5 % of the requests are slower than the limit".
+def quantile_p_value(slower: float, requests: int, *, quantile: float) -> float:
+    """Return the p-value of "the quantile of the latency is at most the limit".
 
     The quantile test: Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2, in its
-    normal approximation with continuity correction. "At most 5 % slower than the limit" says the
-    same as "the p95 is at most the limit".
+    normal approximation with continuity correction. "The p95 is at most the limit" says the same
+    as "at most 5 % are slower than the limit".
+
+    Args:
+        slower: Requests slower than the limit.
+        requests: All requests.
+        quantile: Which quantile, between 0 and 1.
     """
-    expected = (1 - _P95) * requests
-    z = (slower - 0.5 - expected) / math.sqrt(expected * _P95)
+    expected = (1 - quantile) * requests
+    z = (slower - 0.5 - expected) / math.sqrt(expected * quantile)
     return _upper_tail(z)
 
 
@@ -150,15 +161,22 @@ def _compare_errors(
 
 
 def _compare_latency(
-    canary: Window, stable: Window, policy: RolloutPolicy, *, enough: bool
+    canary: Window,
+    stable: Window,
+    policy: RolloutPolicy,
+    *,
+    quantile: float,
+    ratio: float,
+    enough: bool,
 ) -> Check:
-    name = f"p95 latency over {policy.max_p95_ratio:g} × stable's, p-value"
-    stable_ms = stable.quantile_ms(_P95)
+    name = f"p{100 * quantile:.0f} latency over {ratio:g} × stable's, p-value"
+    stable_ms = stable.quantile_ms(quantile)
     # Not before the end of a step: a server's first requests are slow, and slow together.
     if not enough or stable_ms is None:
         return Check(name, None, policy.alpha, passed=True)
-    limit_ms = max(policy.max_p95_ratio * stable_ms, stable_ms + policy.latency_floor_ms)
-    p_value = quantile_p_value(canary.slower_than(limit_ms), canary.requests)
+    limit_ms = max(ratio * stable_ms, stable_ms + policy.latency_floor_ms)
+    slower = canary.slower_than(limit_ms)
+    p_value = quantile_p_value(slower, canary.requests, quantile=quantile)
     return Check(name, p_value, policy.alpha, passed=p_value >= policy.alpha)
 
 

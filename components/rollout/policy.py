@@ -19,7 +19,8 @@ class RolloutPolicy:
         min_errors: Errors below which no test is made; the normal approximation needs five.
         max_error_rate: Limit of 5xx answers where there is no stable to compare with, 0 to 1.
         max_p95_ratio: How many times slower than the stable the canary's p95 may be, above 1.
-        latency_floor_ms: p95 differences below this do not count; the clock's noise.
+        max_p50_ratio: The same for the median.
+        latency_floor_ms: Differences below this do not count; the clock's noise.
         max_p95_ms: Limit of the p95 where there is no stable to compare with.
         step_timeout_s: How long a step may wait for its evidence; then the canary is rolled back.
         poll_s: Time between two looks at the metrics.
@@ -32,6 +33,7 @@ class RolloutPolicy:
     min_errors: int = 5
     max_error_rate: float = 0.01
     max_p95_ratio: float = 1.5
+    max_p50_ratio: float = 1.5
     latency_floor_ms: float = 5.0
     max_p95_ms: float = 1000.0
     step_timeout_s: float = 3600.0
@@ -54,8 +56,9 @@ class RolloutPolicy:
                 raise InputError(name, f"{getattr(self, name)}", "more than 0, less than 0.5")
         if not 0 <= self.max_error_rate < 1:
             raise InputError("max_error_rate", f"{self.max_error_rate}", "0 to less than 1")
-        if not 1 < self.max_p95_ratio < math.inf:
-            raise InputError("max_p95_ratio", f"{self.max_p95_ratio}", "more than 1")
+        for name in ("max_p95_ratio", "max_p50_ratio"):
+            if not 1 < getattr(self, name) < math.inf:
+                raise InputError(name, f"{getattr(self, name)}", "more than 1")
         if not 0 <= self.latency_floor_ms < math.inf:
             raise InputError("latency_floor_ms", f"{self.latency_floor_ms}", "0 or more")
         for name in ("max_p95_ms", "step_timeout_s", "poll_s"):

@@ -53,6 +53,16 @@ def observe(canary: Window, stable: Window, *, elapsed_s: float = 60.0) -> Obser
         # 2.98, p = .0014; 9 of 100: z = 1.61, p = .054.
         (0, window(100, slow=12), window(1900), "roll_back"),
         (0, window(100, slow=9), window(1900), "advance"),
+        # A long tail on both sides (stable: 20 % between 40 and 50 ms, p95 47.5) hides nothing:
+        # stable's median is 50/80 into 10 ms, 6.25 ms, so the limit is 11.25 ms, and 75 of 100
+        # canary requests in the bucket from 10 to 40 ms are 1.25/30 below it: 71.9 are above,
+        # z = (71.9 - .5 - 50) / 5 = 4.3.
+        (
+            0,
+            Window(100, 0, {10.0: 25, 40.0: 100, math.inf: 100}),
+            window(1900, slow=380),
+            "roll_back",
+        ),
         # Not enough requests: of the canary, and of the stable.
         (0, window(99), window(1900), "hold"),
         (2, window(150), window(99), "hold"),
@@ -109,8 +119,10 @@ def test_two_proportion_test_by_hand():
 
 
 def test_quantile_test_by_hand():
+    # 60 of 100 over the median's limit, 50 expected: z = 9.5 / 5 = 1.9, upper tail .02872.
+    assert quantile_p_value(60, 100, quantile=0.5) == pytest.approx(0.02872, abs=1e-5)
     # 12 of 100 over the limit, 5 expected: z = 6.5 / sqrt(4.75) = 2.98240, upper tail .00143.
-    assert quantile_p_value(12, 100) == pytest.approx(0.00143, abs=1e-5)
+    assert quantile_p_value(12, 100, quantile=0.95) == pytest.approx(0.00143, abs=1e-5)
 
 
 requests = st.integers(0, 3000)
@@ -161,6 +173,7 @@ def test_a_canary_like_its_stable_is_never_rolled_back_early(same: Window, step:
         {"early_alpha": 0.5},
         {"max_error_rate": 1.0},
         {"max_p95_ratio": 1.0},
+        {"max_p50_ratio": math.nan},
         {"max_p95_ms": math.inf},
         {"step_timeout_s": 0.0},
         {"poll_s": -1.0},

@@ -23,8 +23,11 @@ from serving.platform.local import LocalPlatform
 
 ROOT = Path(__file__).parents[2]
 STEPS = (20, 50, 100)
-POLICY = RolloutPolicy(steps=STEPS, min_requests=60, poll_s=0.2, step_timeout_s=120.0)
-NORMAL_MS, SLOW_MS = 15, 75  # five times
+# A small risk of a false alarm, because other tests may make this machine's latencies jump.
+POLICY = RolloutPolicy(
+    steps=STEPS, min_requests=60, alpha=1e-4, max_p95_ms=10_000, poll_s=0.2, step_timeout_s=120
+)
+NORMAL_MS, SLOW_MS = 30, 150  # five times
 
 
 class Traffic:
@@ -101,7 +104,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A service with a promoted first release that answers in about 15 ms."""
+    """A service with a promoted first release that answers in about 30 ms."""
     from tests.serving.tiny_package import publish_tiny
 
     folder = tmp_path_factory.mktemp("live")
@@ -144,11 +147,11 @@ def test_revision_five_times_slower_is_rolled_back_and_stables_users_are_unharme
     with Traffic(status.url) as traffic:
         outcome = shop.roll_out()
     assert outcome.outcome == "rolled_back"
-    assert "p95 latency" in outcome.reason
+    assert "latency over 1.5 × stable's" in outcome.reason
     assert shop.platform.status("shop").canary is None
     assert {code for _, code in traffic.codes} == {200}
     record = shop.evidence["steps"][-1]
-    assert record["canary"]["p95_ms"] > 1.5 * record["stable"]["p95_ms"]
+    assert record["canary"]["p50_ms"] > 1.5 * record["stable"]["p50_ms"]
     # Asked again after it has ended, the rollout says the same and changes nothing.
     assert shop.roll_out().reason == outcome.reason
 
