@@ -39,7 +39,7 @@ def preprocessing_fn(plan: FeaturePlan, settings: PreprocessSettings) -> Preproc
         return tft.vocabulary(
             strings,
             top_k=settings.vocabulary_size,
-            frequency_threshold=settings.min_frequency,
+            frequency_threshold=settings.min_frequency if settings.min_frequency > 1 else None,
             weights=weights,
             vocab_filename=name,
             name=name,

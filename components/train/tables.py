@@ -40,12 +40,12 @@ class FeatureGraph:
         self.layer = self._loaded.transform_features_layer()
         self.outputs = sorted(self._loaded.transformed_feature_spec())
         # A text's vocabulary has no domain in the metadata, so all sizes come from the assets.
-        self.vocabulary = {
+        self.vocabulary: dict[str, int] = {
             name: self._loaded.vocabulary_size_by_name(name)
             for name in self.named("_id") + self.named("_tokens")
         }
         domains = {f.name: f.int_domain for f in self._loaded.transformed_metadata.schema.feature}
-        self.oov_buckets = int(domains["item_id"].max) + 1 - self.vocabulary["item"]
+        self.oov_buckets: int = int(domains["item_id"].max) + 1 - self.vocabulary["item"]
 
     def named(self, suffix: str) -> list[str]:
         """Return the raw features that have an output with this suffix ("_id", "_z", …)."""
@@ -65,7 +65,8 @@ class FeatureGraph:
         encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
         ids = self.layer({name: string_tensor(encoded.dictionary)})[f"{name}_id"]
         by_entry: npt.NDArray[np.int32] = np.asarray(ids, np.int32)
-        return by_entry[encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)]
+        place: npt.NDArray[np.int64] = np.asarray(encoded.indices, np.int64)
+        return by_entry[place]
 
     def tokens(self, column: pa.ChunkedArray, name: str, most: int) -> npt.NDArray[np.int32]:
         """Return the first `most` of `<name>_tokens`, [rows, most]; −1 after the last."""
