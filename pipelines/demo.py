@@ -55,11 +55,10 @@ def published_versions(store: Path) -> int:
 
 def pipeline_arguments(workspace: Path, *, as_of: datetime.date, seed: int) -> dict[str, object]:
     """Return the recommender pipeline's parameters for one run of the demo."""
-    data = complete_journey_folder()
     return {
         "dataset": config_text("complete_journey"),
-        "events_uri": str(data / "transactions.parquet"),
-        "catalogue_uri": str(data / "products.parquet"),
+        "events_uri": str(_link(workspace, "transactions.parquet")),
+        "catalogue_uri": str(_link(workspace, "products.parquet")),
         "as_of": as_of.isoformat(),
         "seed": seed,
         "checkpoint_root": str(workspace / "checkpoints"),
@@ -72,13 +71,25 @@ def pipeline_arguments(workspace: Path, *, as_of: datetime.date, seed: int) -> d
     }
 
 
+def _link(workspace: Path, name: str) -> Path:
+    """Link a file of the data set into the workspace.
+
+    The package's own folder has "python3" in its path, which kfp's local runner would rewrite.
+    """
+    link = workspace / "data" / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(complete_journey_folder() / name)
+    return link
+
+
 def main(
     workspace: Annotated[Path, typer.Option(help="Folder for everything the demo makes")] = Path(
         "build/demo"
     ),
 ) -> None:
     """Run the whole pipeline on real purchases and serve the result on this machine."""
-    console = Console()
+    console = Console(soft_wrap=True)
     workspace = workspace.resolve()
     release = published_versions(workspace / "models")
     as_of = FIRST_WEEK + datetime.timedelta(weeks=min(release, WEEKS - 1))

@@ -25,7 +25,7 @@ def execute(module: str, function: str, arguments: dict[str, Any], *, root: Path
         RuntimeError: If a step failed.
     """
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
-    pipeline = getattr(importlib.import_module(module), function)(PipelineSettings())
+    pipeline = getattr(importlib.import_module(module), function)(PipelineSettings(max_retries=0))
     pipeline(**arguments)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.status import Status
 
+from components.errors import InputError
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _FINISHED = re.compile(r"Task '([^']+)' finished with status (\w+)")
@@ -93,7 +95,14 @@ def run_locally(
 
     Returns:
         How it ended; a failed step is a result and not an exception.
+
+    Raises:
+        InputError: If a parameter or the workspace holds the text "python3": kfp's local runner
+            would put the interpreter's path in its place.
     """
+    for name, value in {**arguments, "workspace": workspace.resolve()}.items():
+        if "python3" in str(value):
+            raise InputError(name, "the text python3", "a value without it, for a local run")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     root = workspace.resolve() / "runs" / f"{stamp}-{os.getpid()}"
     root.mkdir(parents=True)

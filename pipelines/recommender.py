@@ -79,7 +79,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         store_uri: str,
         dataset: str = config_text("user_behavior"),
         as_of: str = "",
-        model: str = "two_tower",
+        model_name: str = "two_tower",
         hyperparameters_1: str = "{}",
         hyperparameters_2: str = '{"learning_rate": 0.0005}',
         hyperparameters_3: str = '{"embedding_dim": 32}',
@@ -101,7 +101,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             store_uri: Folder or gs:// prefix that models are published under.
             dataset: Data-set configuration (YAML text): which column is what, cleaning, split.
             as_of: ISO date; events on or after it are left out and counted. Empty: all events.
-            model: Model to train: two_tower or matrix_factorization.
+            model_name: Model to train: two_tower or matrix_factorization.
             hyperparameters_1: Hyper-parameters of the first attempt, a JSON object; {} = defaults.
             hyperparameters_2: Of the second attempt, made when the gate refused the first.
             hyperparameters_3: Of the third attempt, made when the gate refused the second.
@@ -129,7 +129,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 catalogue=cleaned.outputs["catalogue"],
                 schema=cleaned.outputs["schema"],
                 transform_graph=analysed.outputs["transform_graph"],
-                model=model,
+                model_name=model_name,
                 hyperparameters=(hyperparameters_1, hyperparameters_2, hyperparameters_3)[
                     number - 1
                 ],

@@ -16,12 +16,14 @@ class PipelineSettings:
         train_image: Image of the training step.
         gpus: GPUs for training; 0 trains on the CPU.
         accelerator: Resource name of a GPU, used verbatim by KFP.
+        max_retries: Upper limit of every step's retries; 0 where a person is waiting.
     """
 
     pipeline_image: str = images.PIPELINE_IMAGE
     train_image: str = images.TRAIN_IMAGE
     gpus: int = 0
     accelerator: str = "nvidia.com/gpu"
+    max_retries: int = 2
 
 
 def configure(
@@ -49,7 +51,7 @@ def configure(
     task.set_cpu_request(cpu).set_cpu_limit(cpu)
     task.set_memory_request(memory).set_memory_limit(memory)
     task.set_caching_options(enable_caching=cache)
-    if retries:
+    if retries := min(retries, settings.max_retries):
         task.set_retry(num_retries=retries, backoff_duration="30s", backoff_factor=2)
     if accelerated and settings.gpus:
         task.set_accelerator_type(settings.accelerator).set_accelerator_limit(settings.gpus)
