@@ -23,6 +23,8 @@ def write_report(path: Path, outcome: Outcome, *, policy: RolloutPolicy) -> None
     good = outcome.outcome == "promoted"
     candidate = outcome.candidate
     against = f"against {outcome.stable_revision}" if outcome.stable_revision else "first release"
+    if outcome.stable_revision == candidate.revision:
+        against = "stable before the rollout began"
     sections = [
         (
             "Verdict",
