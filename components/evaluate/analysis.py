@@ -9,12 +9,12 @@ from pathlib import Path
 import apache_beam as beam
 import polars as pl
 import tensorflow_model_analysis as tfma
-from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
 from tensorflow_model_analysis.extractors import features_extractor, predictions_extractor
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
+from components.beam_runner import pipeline_options
 from components.evaluate import rank_metrics
 from components.evaluate.examples import SLICE_COLUMNS, read_batch, write_examples
 from components.evaluate.gate import OVERALL
@@ -82,7 +82,7 @@ def analyse(
     # The pipeline reads the rows; rows inside its definition would be pickled and compressed.
     path = output_dir / "examples.parquet"
     row_groups = write_examples(frame, path, rows=batch_rows)
-    with beam.Pipeline(options=PipelineOptions(list(beam_options))) as pipeline:
+    with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
         _ = (
             pipeline
             | "RowGroups" >> beam.Create(range(row_groups), reshuffle=False)

@@ -9,8 +9,8 @@ import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from apache_beam.options.pipeline_options import PipelineOptions
 
+from components.beam_runner import pipeline_options
 from components.errors import InputError
 from components.preprocess.batches import ReadSplit, adapter_config, count_rows, split_files
 from components.preprocess.features import FeaturePlan, plan_features, read_schema
@@ -123,7 +123,7 @@ def _run(
     beam_options: Sequence[str],
     scratch: str,
 ) -> None:
-    options = PipelineOptions(list(beam_options))
+    options = pipeline_options(beam_options)
     temporary = options.get_all_options().get("temp_location") or scratch
     with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=temporary):
         batches = pipeline | ReadSplit(files, plan, settings.batch_rows)
