@@ -76,7 +76,7 @@ def _checks(outcome: Outcome) -> Markup:
         (
             f"{step.traffic_percent} %",
             check.name,
-            "too little data for a test" if check.value is None else f"{check.value:.3g}",
+            "too few for a test" if check.value is None else f"{check.value:.3g}",
             f"{check.bound:g}",
             verdict("passed" if check.passed else "failed", good=check.passed),
         )
