@@ -42,8 +42,8 @@ class Supervisor:
         self._status: dict[str, Any] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Reconcile until told to stop, then end every server."""
-        while not stop.is_set():
+        """Reconcile until told to stop or the resource is deleted, then end every server."""
+        while not stop.is_set() and self._directory.resource.exists():
             self.tick()
             try:
                 await asyncio.wait_for(stop.wait(), _TICK_S)
@@ -184,6 +184,8 @@ def main(folder: str) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     directory = ServiceDirectory(Path(folder))
+    if not directory.resource.exists():
+        return 0  # deleted while this process was starting
     charge = directory.take_charge()
     for _ in range(20):  # a client that is just asking who is in charge holds the lock for a moment
         if charge is not None:
