@@ -36,7 +36,7 @@ lock: .venv/ready  ## resolve the direct dependencies into the pinned files
 .venv/ready: requirements.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv || (rm -rf .venv && apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt | cut -d' ' -f1)"
-	$(BIN)/uv pip install --native-tls --quiet --python .venv -r requirements.txt -r requirements-dev.txt \
+	$(BIN)/uv pip install --native-tls --compile-bytecode --quiet --python .venv -r requirements.txt -r requirements-dev.txt \
 	  || $(BIN)/python -m pip install -r requirements.txt -r requirements-dev.txt
 	$(BIN)/uv pip install --native-tls --quiet --python .venv --no-build-isolation --no-deps -e .
 	touch $@
