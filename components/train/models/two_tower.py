@@ -10,14 +10,17 @@ Shapes: B queries, L events of history, n items, d = `dimension`, A age bands.
   never bought has nothing else.
 * Query tower: q = E_user[u] + Σ_a W_a · mean{E_item[j] : j in the history, age in band a}, [B, d].
   Age is the number of events since, in bands 0, 1, 2–3, 4–7, …
-* Repeat term: a shop's customers buy again what they bought. Each event of the history gives its
-  own item a learned amount, by its age band and by how many purchases of the same item came after
-  it: r(h, i) = Σ_{events e of h with item i} R[age band(e), occurrence(e)] + ρ_i, ρ_i once.
-* Score: s(q, i) = q · v_i + b_i + r(h, i). b_i starts at the log of the item's share of events.
+* Repeat weight: a shop's customers buy again what they bought. Each event of the history gives its
+  own item a learned positive weight, by its age band and by how many purchases of the same item
+  came after it: r(h, i) = Σ_{events e of h with item i} exp(R[age band(e), occurrence(e)] + ρ_i).
+* Score: s(q, i) = log( exp(q · v_i + b_i) + r(h, i) ). What is taken next is either found or
+  repeated: a mixture, so that a household's own habit need not be popular elsewhere. b_i starts at
+  the log of the item's share of events. An item outside the history keeps s = q · v_i + b_i.
 
 Loss: in-batch sampled softmax with logQ correction over all items of the batch's baskets
-(`components/train/sampled_softmax.py`; Yi et al. 2019). The repeat term is after Anderson et al.,
-"The Dynamics of Repeat Consumption" (WWW 2014): recency and frequency by a learned table.
+(`components/train/sampled_softmax.py`; Yi et al. 2019). The mixture is that of RepeatNet (Ren et
+al., AAAI 2019) with the two parts' normalisers learned together; recency and frequency by a learned
+table are after Anderson et al., "The Dynamics of Repeat Consumption" (WWW 2014).
 """
 
 import dataclasses
@@ -86,9 +89,9 @@ class TwoTower(Retrieval):
         eye = np.stack([np.eye(d, dtype=np.float32) * 0.3] * settings.age_bands)
         self.mix = self.add_weight(eye.shape, initializer=lambda *a, **k: eye, name="mix")
         self.item_bias = self.prior_bias()
-        first = np.array([3.0] + [0.8 / n for n in range(1, settings.occurrences)]) / _REPEAT_SCALE
-        decay = np.tile(first, (settings.age_bands, 1))
-        self.repeat = self.add_weight(decay.shape, initializer=lambda *a, **k: decay, name="repeat")
+        # Every event weighs as much at first: a count of purchases, beside the item's popularity.
+        even = np.full((settings.age_bands, settings.occurrences), np.log(0.01) / _REPEAT_SCALE)
+        self.repeat = self.add_weight(even.shape, initializer=lambda *a, **k: even, name="repeat")
         self.item_repeat = self.add_weight((size["item"],), initializer="zeros", name="item_repeat")
         self.built = True
 
@@ -132,15 +135,14 @@ class TwoTower(Retrieval):
         mix = tf.reshape(self.mix.value, [bands * d, d])
         return tf.gather(self.user_embedding.value, user) + tf.reshape(pooled, [count, -1]) @ mix
 
-    def repeat_amounts(self, rows: tf.Tensor, age: tf.Tensor, occurrence: tf.Tensor) -> tf.Tensor:
-        """Return what each event of the histories gives its own item, float32 [events]."""
+    def repeat_weights(self, rows: tf.Tensor, age: tf.Tensor, occurrence: tf.Tensor) -> tf.Tensor:
+        """Return what each event of the histories weighs for its own item, float32 [events]."""
         limit = self.settings.occurrences - 1
         cell = tf.stack(
             [band(age, bands=self.settings.age_bands), tf.minimum(occurrence, limit)], axis=1
         )
-        once = tf.cast(occurrence == 0, tf.float32)
         own = tf.gather(self.item_repeat.value, tf.gather(self.item_ids["item"], rows))
-        return _REPEAT_SCALE * tf.gather_nd(self.repeat.value, cell) + once * own
+        return tf.exp(_REPEAT_SCALE * tf.gather_nd(self.repeat.value, cell) + own)
 
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
@@ -157,11 +159,10 @@ class TwoTower(Retrieval):
         target = tf.gather(column_of, place[:, 1])
         among = tf.where(target >= 0)[:, 0]
         cell = tf.stack([tf.gather(place[:, 0], among), tf.gather(target, among)], axis=1)
-        amount = self.repeat_amounts(
+        weight = self.repeat_weights(
             tf.gather(place[:, 1], among), tf.gather(age, among), tf.gather(occurrence, among)
         )
-        scores += tf.scatter_nd(cell, amount, tf.shape(scores))
-        return scores, rows, column
+        return mixture(scores, cell, weight), rows, column
 
     def index(self) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Retrieval.index`."""
@@ -174,5 +175,21 @@ class TwoTower(Retrieval):
         """See `Retrieval.score_all`."""
         place, age, occurrence = read_history(history, length=self.history_length)
         scores = self.queries(user, place, age) @ tf.transpose(vectors) + bias
-        amount = self.repeat_amounts(place[:, 1], age, occurrence)
-        return tf.tensor_scatter_nd_add(scores, place, amount)
+        return mixture(scores, place, self.repeat_weights(place[:, 1], age, occurrence))
+
+
+def mixture(scores: tf.Tensor, cell: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Return log(exp(scores) + the sum of the weights in each cell), float32 [B, C].
+
+    A cell without a weight keeps its score to the bit.
+
+    Args:
+        scores: Found: q · v + b, float32 [B, C].
+        cell: Cell of each weight, int32 [weights, 2]; a cell may come more than once.
+        weight: Weights > 0, float32 [weights].
+    """
+    repeated = tf.scatter_nd(cell, weight, tf.shape(scores))
+    there = repeated > 0.0
+    log_repeated = tf.math.log(tf.where(there, repeated, 1.0))
+    high, low = tf.maximum(scores, log_repeated), tf.minimum(scores, log_repeated)
+    return tf.where(there, high + tf.math.log1p(tf.exp(low - high)), scores)
