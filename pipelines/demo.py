@@ -21,7 +21,7 @@ from rich.table import Table
 
 from components.cli import run_step
 from components.errors import InputError
-from pipelines.configs import config_text
+from pipelines.configs import config_parameter
 from pipelines.local import Run, run_locally
 from pipelines.traffic import TrafficReplay, curl_line, held_out_visits
 from serving.platform import connect
@@ -56,7 +56,7 @@ def published_versions(store: Path) -> int:
 def pipeline_arguments(workspace: Path, *, as_of: datetime.date, seed: int) -> dict[str, object]:
     """Return the recommender pipeline's parameters for one run of the demo."""
     return {
-        "dataset": config_text("complete_journey"),
+        "dataset": config_parameter("complete_journey"),
         "events_uri": str(_link(workspace, "transactions.parquet")),
         "catalogue_uri": str(_link(workspace, "products.parquet")),
         "as_of": as_of.isoformat(),

@@ -9,7 +9,7 @@ from components.package.component import package
 from components.preprocess.component import preprocess
 from components.rollout.component import rollout
 from components.train.component import train
-from pipelines.configs import config_text
+from pipelines.configs import config_parameter
 from pipelines.refusal import refuse
 from pipelines.step_settings import PipelineSettings, configure
 
@@ -41,7 +41,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         rollout_steps: str,
         rollout_min_requests: int,
         rollout_poll_s: float,
-    ):
+    ) -> None:
         published = package(
             model=model,
             blessing=blessing,
@@ -77,7 +77,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         events_uri: str,
         catalogue_uri: str,
         store_uri: str,
-        dataset: str = config_text("user_behavior"),
+        dataset: str = config_parameter("user_behavior"),
         as_of: str = "",
         model_name: str = "two_tower",
         hyperparameters_1: str = "{}",
@@ -92,7 +92,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         rollout_steps: str = "5,25,50,100",
         rollout_min_requests: int = 500,
         rollout_poll_s: float = 10.0,
-    ):
+    ) -> None:
         """Train, judge and release a recommender.
 
         Args:

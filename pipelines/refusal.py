@@ -6,7 +6,7 @@ from components.images import PIPELINE_IMAGE
 
 
 @dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
-def refuse(blessing: dsl.Input[dsl.Artifact], attempts: int):
+def refuse(blessing: dsl.Input[dsl.Artifact], attempts: int) -> None:
     """Fail the run: say how many attempts were refused and why the last one was."""
     import json
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from pipelines.configs import config_text
+from pipelines.configs import config_parameter
 from pipelines.local import run_locally
 from pipelines.traffic import TrafficReplay, Visit
 from serving.platform import connect
@@ -31,7 +31,7 @@ QUICK = json.dumps({"epochs": 4})
 
 def arguments(shop, workspace, **others):
     return {
-        "dataset": config_text("user_behavior"),
+        "dataset": config_parameter("user_behavior"),
         "events_uri": str(shop.behaviour),
         "catalogue_uri": str(shop.items),
         "hyperparameters_1": QUICK,
