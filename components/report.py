@@ -13,6 +13,7 @@ import markupsafe
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _INK, _SOFT, _LINE, _ACCENT = "#1d2733", "#5c6b7a", "#e3e8ee", "#2563eb"
 
@@ -85,7 +86,9 @@ def _cell(value: object) -> object:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return value
 
 
 def line_plot(
@@ -116,6 +119,8 @@ def line_plot(
         axes.set_xscale("log")
     if log_y:
         axes.set_yscale("log")
+    if not log_x and all(float(value).is_integer() for x, _ in series.values() for value in x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if x_ticks is not None:
         axes.set_xticks(list(x_ticks), labels=list(x_ticks.values()))
     axes.set_xlabel(x_label)
