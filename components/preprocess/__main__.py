@@ -2,14 +2,19 @@
 
 import logging
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from components.cli import run_step
 
+Required = Annotated[Path, typer.Option()]
+
 
 def preprocess(
-    events_dir: Path,
-    schema_path: Path,
-    transform_graph_dir: Path,
+    events_dir: Required,
+    schema_path: Required,
+    transform_graph_dir: Required,
     beam_option: list[str] | None = None,
     vocabulary_size: int = 200_000,
     min_frequency: int = 1,
@@ -21,7 +26,8 @@ def preprocess(
     from components.preprocess.settings import PreprocessSettings
     from components.preprocess.transform import fit_transform_graph
 
-    logging.basicConfig(level=logging.INFO)
+    # force: importing TensorFlow has already given the root logger a handler, at WARNING.
+    logging.basicConfig(level=logging.INFO, force=True)
     settings = PreprocessSettings(
         vocabulary_size=vocabulary_size,
         min_frequency=min_frequency,

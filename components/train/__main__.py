@@ -2,18 +2,23 @@
 
 import logging
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from components.cli import run_step
 
+Required = Annotated[Path, typer.Option()]
+
 
 def train(
-    events_dir: Path,
-    catalogue_dir: Path,
-    schema_path: Path,
-    transform_graph_dir: Path,
-    model_dir: Path,
-    report_path: Path,
-    log_dir: Path,
+    events_dir: Required,
+    catalogue_dir: Required,
+    schema_path: Required,
+    transform_graph_dir: Required,
+    model_dir: Required,
+    report_path: Required,
+    log_dir: Required,
     model: str = "two_tower",
     hyperparameters: str = "{}",
     seed: int = 1,
@@ -23,7 +28,8 @@ def train(
     from components.train.fit import train as train_model
     from components.train.settings import TrainSettings
 
-    logging.basicConfig(level=logging.INFO)
+    # force: importing TensorFlow has already given the root logger a handler, at WARNING.
+    logging.basicConfig(level=logging.INFO, force=True)
     train_model(
         events_dir=events_dir,
         catalogue_dir=catalogue_dir,
