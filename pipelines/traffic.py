@@ -76,9 +76,11 @@ def held_out_visits(
 
 
 class TrafficReplay:
-    """Sends visits to a service at a steady rate until it is stopped.
+    """Sends visits to a service until it is stopped.
 
-    Use as a context manager. Requests begin when a revision of the service takes traffic.
+    Use as a context manager. Requests begin when a revision of the service takes traffic. They come
+    at the full rate while a canary does, so that nobody waits long for its evidence, and at a
+    tenth of it otherwise, so that they leave the machine to the training beside them.
     """
 
     def __init__(
@@ -96,15 +98,18 @@ class TrafficReplay:
             visits: What to send, in order; begins again at the end.
             platform: Platform the service runs on, as in the pipeline's parameter.
             service: Name of the service.
-            requests_per_s: Rate of all clients together.
+            requests_per_s: Full rate of all clients together.
             clients: Concurrent clients.
         """
         self._visits = itertools.cycle(visits)
         self._platform, self._service = platform, service
-        self._pause_s = clients / requests_per_s
+        self._full_pause_s = clients / requests_per_s
+        self._pause_s = self._full_pause_s
+        self._url: str | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
+        targets = [self._watch] + [self._client] * clients
+        self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         self.responses: Counter[int] = Counter()
         self.hits = 0
 
@@ -120,26 +125,26 @@ class TrafficReplay:
         for thread in self._threads:
             thread.join()
 
-    def _url(self) -> str | None:
-        """Wait for a revision with traffic; None when the replay was stopped before."""
+    def _watch(self) -> None:
+        """Keep the address and the rate in step with what the service consists of."""
         platform = connect(self._platform)
         while not self._stop.wait(0.5):
             status = platform.status(self._service)
-            revisions = [r for r in (status.stable, status.canary) if r is not None]
-            if status.url and any(r.ready and r.traffic_percent > 0 for r in revisions):
-                return f"{status.url}/v1/models/{self._service}:predict"
-        return None
+            found = [r for r in (status.stable, status.canary) if r and r.ready]
+            if status.url and any(revision.traffic_percent > 0 for revision in found):
+                self._url = f"{status.url}/v1/models/{self._service}:predict"
+            on_trial = status.canary is not None and status.canary.traffic_percent > 0
+            self._pause_s = self._full_pause_s * (1 if on_trial else 10)
 
     def _client(self) -> None:
-        url = self._url()
-        if url is None:
-            return
         with httpx.Client(timeout=_TIMEOUT_S) as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(0 if self._url else 0.2):
+                if self._url is None:
+                    continue
                 began_s = time.monotonic()
                 with self._lock:
                     visit = next(self._visits)
-                self._send(client, url, visit)
+                self._send(client, self._url, visit)
                 self._stop.wait(max(0.0, self._pause_s - (time.monotonic() - began_s)))
 
     def _send(self, client: httpx.Client, url: str, visit: Visit) -> None:
