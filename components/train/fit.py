@@ -82,7 +82,7 @@ def train(
     entry = find_model(settings.model)
     chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
     keras.utils.set_random_seed(settings.seed)
-    # On CPU it costs nothing measurable here, and the same seed gives the same curve.
+    # So that the same seed gives the same curve, and a resumed run the same result.
     tf.config.experimental.enable_op_determinism()
     graph = FeatureGraph(transform_graph_dir)
     items = build_item_table(catalogue_dir, events_dir / "train", graph=graph)

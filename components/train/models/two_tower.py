@@ -41,7 +41,7 @@ _REPEAT_SCALE = 10.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TwoTowerHyperparameters(Hyperparameters):
-    """Settings of the two towers; the defaults were chosen on the eval split.
+    """Settings of the two towers; the defaults come from a few runs judged on the eval split.
 
     Attributes:
         dimension: Length of the vectors, d.
@@ -125,7 +125,7 @@ class TwoTower(Retrieval):
         group = place[:, 0] * bands + band(age, bands=bands)
         total = tf.math.bincount(group, minlength=count * bands, maxlength=count * bands)
         item_id = tf.gather(self.item_ids["item"], place[:, 1])
-        # A sparse matrix sums without a copy of every event's vector: 5 times faster than a gather.
+        # A sparse matrix sums without a copy of every event's vector, [events, d], and its gradient.
         pooling = tf.SparseTensor(
             tf.cast(tf.stack([group, item_id], axis=1), tf.int64),
             1.0 / tf.gather(tf.cast(total, tf.float32), group),
