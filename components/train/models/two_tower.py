@@ -125,7 +125,7 @@ class TwoTower(Retrieval):
         group = place[:, 0] * bands + band(age, bands=bands)
         total = tf.math.bincount(group, minlength=count * bands, maxlength=count * bands)
         item_id = tf.gather(self.item_ids["item"], place[:, 1])
-        # A sparse matrix sums without a copy of every event's vector, [events, d], and its gradient.
+        # A sparse matrix sums without a copy of every event's vector, [events, d].
         pooling = tf.SparseTensor(
             tf.cast(tf.stack([group, item_id], axis=1), tf.int64),
             1.0 / tf.gather(tf.cast(total, tf.float32), group),
