@@ -185,9 +185,7 @@ def wait_for(workspace, step, process, *, earlier):
     while time.monotonic() < deadline:
         for run_folder in set(workspace.glob("runs/*")) - earlier:
             log = run_folder / "run.log"
-            if log.is_file() and re.search(
-                rf"Executing task '\S*{step}\S*'", log.read_text("utf-8")
-            ):
+            if log.is_file() and re.search(rf"Executing task \S*{step}", log.read_text("utf-8")):
                 return
         assert process.poll() is None, f"the pipeline ended before {step}"
         time.sleep(0.1)
