@@ -8,7 +8,7 @@ from typing import Any
 
 from kfp import local
 
-import components  # noqa: F401 - first of all: it ties this process to its parent's life
+import components  # noqa: F401 - it ties this process to the life of the run
 from pipelines.step_settings import PipelineSettings
 
 

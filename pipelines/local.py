@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.status import Status
 
 from components.errors import InputError
+from components.lifeline import RUN_PID
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([^']+)'")
@@ -106,7 +107,7 @@ def run_locally(
     stamp = time.strftime("%Y%m%d-%H%M%S")
     root = workspace.resolve() / "runs" / f"{stamp}-{os.getpid()}"
     root.mkdir(parents=True)
-    environment = os.environ | {"SHOPFLOW_DIE_WITH_PARENT": "1", "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {RUN_PID: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "pipelines.engine", *pipeline, str(root)]
     log_file = root / "run.log"
     with (
