@@ -163,7 +163,7 @@ def test_killed_at_every_step_it_starts_again_cleanly(tmp_path_factory, workspac
             # Far enough into the step for its imports to be over and its work to have begun.
             time.sleep(2.5)
             os.kill(pipeline.pid, signal.SIGKILL)
-        # A step that had just been started ends when it has imported enough to see that it is alone.
+        # A step that had just been started ends when it has imported enough to see it is alone.
         deadline = time.monotonic() + 20
         while running := [c for c in processes_of(workspace) if "executor_main" in c]:
             assert time.monotonic() < deadline, (step, running)
