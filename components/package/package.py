@@ -13,6 +13,7 @@ from typing import Any
 
 from components.checksum import file_sha256, tree_digest, tree_files
 from components.errors import InputError
+from components.model_identity import model_identity
 from components.object_store import ObjectStore, open_store, upload_tree
 from components.package.model_card import model_card
 from components.package.requests import (
@@ -57,6 +58,9 @@ def publish(
 ) -> Published:
     """Publish a model that the gate has blessed; the same model is published once.
 
+    Two models are the same when `model_identity` says so: one trained again from the same data,
+    seed and code is. The blessing is for these very files.
+
     The number of a new version is claimed first, by a file that only one publisher can create; the
     files follow, and the manifest comes last: until then no reader takes the version for one. A
     publisher that was killed finds its claim again by the model's checksum and completes it; of two
@@ -78,11 +82,11 @@ def publish(
     Raises:
         InputError: If the model is not blessed, or the blessing is for another model.
     """
-    digest = tree_digest(model_dir)
+    digest, identity = tree_digest(model_dir), model_identity(model_dir)
     blessing = _read_blessing(blessing_path, digest)
     store = open_store(store_uri)
     for version in reversed(list_versions(store, name)):
-        if read_manifest(store, name, version)["model_sha256"] == digest:
+        if read_manifest(store, name, version).get("model_identity") == identity:
             _LOG.info("version %d of %s holds this model already", version, name)
             return Published(f"{store.root}/{name}/{version}", version, new=False)
     version = _claim(store, name, digest)
@@ -97,6 +101,7 @@ def publish(
                 "version": version,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "model_sha256": digest,
+                "model_identity": identity,
                 "schema_sha256": file_sha256(schema_path),
                 "blessing": blessing,
                 "lineage": dict(lineage),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.checksum import tree_digest
+from components.model_identity import model_identity
 
 Arrays = list[npt.NDArray[np.generic]]
 
@@ -48,9 +49,9 @@ class Progress:
     best: Arrays
 
 
-def training_key(folders: Sequence[Path], settings: str) -> str:
-    """Return the name of a training: equal inputs and settings, equal name."""
-    parts = [tree_digest(folder) for folder in folders]
+def training_key(data: Sequence[Path], transform_graph_dir: Path, settings: str) -> str:
+    """Return the name of a training: equal data, transform graph and settings, equal name."""
+    parts = [*map(tree_digest, data), model_identity(transform_graph_dir)]
     return hashlib.sha256("\n".join([*parts, settings]).encode()).hexdigest()[:32]
 
 

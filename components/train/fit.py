@@ -98,9 +98,9 @@ def train(
         history_length=model.history_length,
         seed=settings.seed,
     )
-    inputs = [events_dir / "train", events_dir / "eval", catalogue_dir, transform_graph_dir]
+    data = [events_dir / "train", events_dir / "eval", catalogue_dir]
     text = f"{settings} {chosen} {schema_path.read_text(encoding='utf-8')}"
-    checkpoint = Checkpoint(checkpoint_root, training_key(inputs, text))
+    checkpoint = Checkpoint(checkpoint_root, training_key(data, transform_graph_dir, text))
     trainer = Trainer(model, chosen)
     curve = run_epochs(
         trainer,

@@ -115,6 +115,10 @@ def test_the_same_model_is_published_once_and_another_becomes_the_next_version(g
     assert publish(**given).new
     again = publish(**given | {"lineage": {"run": "run-2"}})
     assert (again.version, again.new) == (1, False)
+    retrained = save_model(tmp_path / "retrained")
+    blessing = bless(tmp_path / "blessing1", retrained)
+    same = publish(**given | {"model_dir": retrained, "blessing_path": blessing})
+    assert (same.version, same.new) == (1, False)
     other = save_model(tmp_path / "other", scores=(0.9, 0.3, 0.2))
     blessing = bless(tmp_path / "blessing2", other)
     second = publish(**given | {"model_dir": other, "blessing_path": blessing})
