@@ -28,9 +28,10 @@ def rank_of(scores: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
     known = (item_index >= 0) & (item_index < count)
     column = tf.clip_by_value(item_index, 0, count - 1)
     own = tf.gather(scores, column, axis=1, batch_dims=1)[:, tf.newaxis]
-    better = tf.math.count_nonzero(scores > own, axis=1, dtype=tf.int32)
-    tied = tf.math.count_nonzero(tf.equal(scores, own), axis=1, dtype=tf.int32) - 1
-    rank = 1.0 + tf.cast(better, tf.float32) + 0.5 * tf.cast(tied, tf.float32)
+    # Sums of ones in float32 are exact below 2²⁴ items, and half as large as count_nonzero's int64.
+    better = tf.reduce_sum(tf.cast(scores > own, tf.float32), axis=1)
+    not_worse = tf.reduce_sum(tf.cast(scores >= own, tf.float32), axis=1)
+    rank = 0.5 + 0.5 * (better + not_worse)
     return tf.where(known, rank, tf.cast(count + 1, tf.float32))
 
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.status import Status
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from components.errors import InputError
 from components.lifeline import RUN_PID
@@ -19,7 +21,8 @@ from components.lifeline import RUN_PID
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _FINISHED = re.compile(r"Task '([^']+)' finished with status (\w+)")
-_EXECUTOR = re.compile(r"^\s*\[KFP Executor [^\]]*\]: ")
+# What a step says of itself starts with its name; all else in its log is the libraries' talk.
+_SAID = re.compile(r"^\s*\[KFP Executor [^\]]*\]: (?P<step>[a-z]+): (?P<message>.+)")
 _ERROR = re.compile(r"^\s+(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Failed|Refused)): (.+)")
 
 
@@ -48,10 +51,11 @@ class Run:
 class StepLog:
     """Reads kfp.local's log line by line: what began, what ended, what was said in between."""
 
-    def __init__(self, console: Console, status: Status) -> None:
-        """Show steps on `console`, and in `status` the newest line of the running one."""
-        self._console, self._status = console, status
-        self._step, self._began, self._error = "", 0.0, ""
+    def __init__(self, progress: Progress) -> None:
+        """Show the running step in `progress`, and above it a line for each that has ended."""
+        self._progress = progress
+        self._task = progress.add_task("starting", said="")
+        self._step, self._began, self._error, self._said = "", 0.0, "", ""
         self.failed_step: str | None = None
         self.reason = ""
         self.seconds: dict[str, float] = {}
@@ -60,23 +64,39 @@ class StepLog:
         """Take one line of the log, written at `now_s` on a clock that only goes forward."""
         line = _COLOUR.sub("", line).rstrip()
         if match := _STARTED.search(line):
-            self._step, self._began, self._error = match[1], now_s, ""
-            self._status.update(f"[bold]{self._step}[/bold]")
+            self._step, self._began, self._error, self._said = match[1], now_s, "", ""
+            self._progress.reset(self._task, description=self._step, said="")
         elif match := _FINISHED.search(line):
             self._finish(match[1], match[2] == "SUCCESS", now_s)
         elif match := _ERROR.match(line):
             self._error = match[2]
-        elif self._step and (match := _EXECUTOR.match(line)) and "KFP" not in line[match.end() :]:
-            self._status.update(f"[bold]{self._step}[/bold] {line[match.end() :][:100]}")
+        elif (match := _SAID.match(line)) and self._step.split("-")[0] == match["step"]:
+            self._said = match["message"]
+            self._progress.update(self._task, said=self._said)
 
     def _finish(self, step: str, succeeded: bool, now_s: float) -> None:
         seconds = now_s - self._began
         self.seconds[step] = seconds
-        if succeeded:
-            self._console.print(f"[green]✓[/green] {step:<14} {seconds:6.1f} s", highlight=False)
-            return
-        self._console.print(f"[red]✗[/red] {step:<14} {seconds:6.1f} s", highlight=False)
-        self.failed_step, self.reason = step, self._error
+        mark = "[green]✓[/green]" if succeeded else "[red]✗[/red]"
+        line = f"{mark} {step:<12} {seconds:6.1f} s  [dim]{escape(self._said)}[/dim]"
+        self._progress.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+        if not succeeded:
+            self.failed_step, self.reason = step, self._error
+
+
+def step_progress(console: Console) -> Progress:
+    """Return the live line of the running step: its name, how long it takes, what it last said."""
+    said = TextColumn(
+        "{task.fields[said]}", style="dim", markup=False, table_column=Column(no_wrap=True)
+    )
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description:<12}"),
+        TimeElapsedColumn(),
+        said,
+        console=console,
+        transient=True,
+    )
 
 
 def run_locally(
@@ -112,7 +132,7 @@ def run_locally(
     log_file = root / "run.log"
     with (
         log_file.open("w", encoding="utf-8") as log,
-        console.status("starting") as status,
+        step_progress(console) as progress,
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -125,7 +145,7 @@ def run_locally(
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(json.dumps(dict(arguments)))
         child.stdin.close()
-        steps = StepLog(console, status)
+        steps = StepLog(progress)
         for line in child.stdout:
             log.write(line)
             log.flush()

@@ -153,7 +153,7 @@ def evaluate(
     write_report(report_path, findings, catalogue_dir=catalogue_dir)
     blessing.write(blessing_path)
     _LOG.info(
-        "%d examples of %d users, %d left out; blessed: %s (%s)",
+        "evaluate: %d examples of %d users, %d left out; blessed: %s (%s)",
         examples.frame.height,
         lists.frame.height,
         examples.left_out,

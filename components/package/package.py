@@ -87,7 +87,7 @@ def publish(
     store = open_store(store_uri)
     for version in reversed(list_versions(store, name)):
         if read_manifest(store, name, version).get("model_identity") == identity:
-            _LOG.info("version %d of %s holds this model already", version, name)
+            _LOG.info("package: version %d of %s holds this model already", version, name)
             return Published(f"{store.root}/{name}/{version}", version, new=False)
     version = _claim(store, name, digest)
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,7 +115,7 @@ def publish(
     except FileExistsError:
         # Another publisher of the very same model was faster.
         return Published(f"{store.root}/{name}/{version}", version, new=False)
-    _LOG.info("published %s version %d, %d files", name, version, len(manifest["files"]))
+    _LOG.info("package: %s version %d, %d files", name, version, len(manifest["files"]))
     return Published(f"{store.root}/{name}/{version}", version, new=True)
 
 

@@ -5,12 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
-from pipelines.local import StepLog
+from pipelines.local import StepLog, step_progress
 
 # As kfp 2.17 writes it, colours included.
 LOG = """\
 01:51:22.342 - INFO - Executing task \x1b[96m'ingest'\x1b[0m
-    [KFP Executor 2026-11-24 01:51:22,624 INFO]: 12 rows read
+    [KFP Executor 2026-11-24 01:51:22,624 INFO]: ingest: 12 events in
+    [KFP Executor 2026-11-24 01:51:22,824 INFO]: HTTP Request: GET a library says so
 01:51:24.342 - INFO - Task \x1b[96m'ingest'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
 01:51:24.342 - INFO - Executing task \x1b[96m'train'\x1b[0m
     ValueError: an error that was raised on the way
@@ -23,16 +24,16 @@ LOG = """\
 def read():
     """Read the log with a clock that advances one second a line."""
     console = Console(file=io.StringIO())
-    with console.status("") as status:
-        log = StepLog(console, status)
+    with step_progress(console) as progress:
+        log = StepLog(progress)
         for second, line in enumerate(LOG.splitlines()):
             log.read(line, float(second))
     return log, console.file.getvalue()
 
 
 def test_each_step_has_its_wall_time(read):
-    # ingest: lines 0 to 2, train: lines 3 to 6
-    assert read[0].seconds == {"ingest": 2.0, "train": 3.0}
+    # ingest: lines 0 to 3, train: lines 4 to 7
+    assert read[0].seconds == {"ingest": 3.0, "train": 3.0}
 
 
 def test_the_failed_step_and_its_last_error_line_are_told(read):
@@ -46,3 +47,9 @@ def test_every_finished_step_is_a_line_on_the_console(read):
         ("✓", "ingest"),
         ("✗", "train"),
     ]
+
+
+def test_a_finished_step_tells_what_it_said_last_and_nothing_of_its_libraries(read):
+    assert "ingest: 12 events in" not in read[1]
+    assert "12 events in" in read[1]
+    assert "HTTP Request" not in read[1]

@@ -188,8 +188,12 @@ def mixture(scores: tf.Tensor, cell: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         cell: Cell of each weight, int32 [weights, 2]; a cell may come more than once.
         weight: Weights > 0, float32 [weights].
     """
-    repeated = tf.scatter_nd(cell, weight, tf.shape(scores))
-    there = repeated > 0.0
-    log_repeated = tf.math.log(tf.where(there, repeated, 1.0))
-    high, low = tf.maximum(scores, log_repeated), tf.minimum(scores, log_repeated)
-    return tf.where(there, high + tf.math.log1p(tf.exp(low - high)), scores)
+    columns = tf.shape(scores, tf.int64)[1]
+    # Histories fill few of the cells: everything but the last line is as small as they are.
+    cell = tf.cast(cell, tf.int64)
+    flat, place = tf.unique(cell[:, 0] * columns + cell[:, 1])
+    cells = tf.stack([flat // columns, flat % columns], axis=1)
+    found = tf.gather_nd(scores, cells)
+    repeated = tf.math.log(tf.math.unsorted_segment_sum(weight, place, tf.shape(flat)[0]))
+    high, low = tf.maximum(found, repeated), tf.minimum(found, repeated)
+    return tf.tensor_scatter_nd_update(scores, cells, high + tf.math.log1p(tf.exp(low - high)))
