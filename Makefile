@@ -22,7 +22,7 @@ golden: .venv/ready  ## rewrite the compiled pipelines that tests compare with; 
 bench: bench-ingest bench-preprocess bench-train  ## speed as ratios against a named peer in the same run
 
 bench-ingest bench-preprocess bench-train: bench-%: .venv/ready
-	$(BIN)/python benchmarks/$*.py
+	$(BIN)/python -m benchmarks.$*
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving

@@ -1,6 +1,6 @@
 """Rows per second of the transform graph's fit, past its start-up.
 
-Run: python -m benchmarks.preprocess EVENTS_DIR SCHEMA [ROWS]
+Run: python -m benchmarks.preprocess [ROWS]
 Two sizes of the train split (its rows repeated) are fitted; the slope between them is the
 rate, and what is left at zero rows is the start-up.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.complete_journey import prepare
 from components.preprocess.settings import PreprocessSettings
 from components.preprocess.transform import fit_transform_graph
 
@@ -37,17 +38,17 @@ def seconds_for(rows: int, *, split: pa.Table, schema_path: Path) -> float:
         return time.perf_counter() - started
 
 
-def main(events_dir: Path, schema_path: Path, rows: int) -> None:
+def main(rows: int) -> None:
     """Print both times and the rate."""
-    split = pq.read_table(events_dir / "train")
-    seconds_for(10_000, split=split, schema_path=schema_path)  # imports and first traces
-    small = seconds_for(rows // 4, split=split, schema_path=schema_path)
-    large = seconds_for(rows, split=split, schema_path=schema_path)
+    data = prepare()
+    split = pq.read_table(data.events_dir / "train")
+    seconds_for(10_000, split=split, schema_path=data.schema_path)  # imports and first traces
+    small = seconds_for(rows // 4, split=split, schema_path=data.schema_path)
+    large = seconds_for(rows, split=split, schema_path=data.schema_path)
     rate = (rows - rows // 4) / (large - small)
     print(f"preprocess: {rows // 4:,} rows {small:.1f} s, {rows:,} rows {large:.1f} s")
     print(f"preprocess: {rate:,.0f} rows/s past start-up (required {REQUIRED_ROWS_PER_S:,})")
 
 
 if __name__ == "__main__":
-    size = int(sys.argv[3]) if len(sys.argv) > 3 else 2_000_000
-    main(Path(sys.argv[1]), Path(sys.argv[2]), size)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000)

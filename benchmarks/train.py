@@ -1,17 +1,21 @@
 """Events per second of training, beside a bare Keras loop over the same arrays.
 
-Run: python -m benchmarks.train EVENTS_DIR CATALOGUE_DIR TRANSFORM_GRAPH_DIR [STEPS]
+Run: python -m benchmarks.train [STEPS]
 Both take the same steps of the same model. The bare loop has its batches ready in memory and does
 nothing but call the traced update; ours cuts baskets, builds histories and makes batches as it
 goes. They run in turns, so that a busy machine slows both.
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.complete_journey import prepare
+from components.preprocess.settings import PreprocessSettings
+from components.preprocess.transform import fit_transform_graph
 from components.train.interactions import read_interactions
 from components.train.items import build_item_table
 from components.train.loop import Batch, Trainer, epoch_batches
@@ -33,11 +37,21 @@ def take(trainer: Trainer, batches: Iterable[Batch]) -> tuple[int, float]:
     return count, time.perf_counter() - started
 
 
-def main(events_dir: Path, catalogue_dir: Path, graph_dir: Path, steps: int) -> None:
+def main(steps: int) -> None:
     """Print both rates and their ratio."""
-    graph = FeatureGraph(graph_dir)
-    items = build_item_table(catalogue_dir, events_dir / "train", graph=graph)
-    events = read_interactions([events_dir / "train"], graph=graph, items=items)
+    data = prepare()
+    train_dir = data.events_dir / "train"
+    with tempfile.TemporaryDirectory() as graph_dir:
+        fit_transform_graph(
+            events_dir=data.events_dir,
+            schema_path=data.schema_path,
+            transform_graph_dir=Path(graph_dir),
+            settings=PreprocessSettings(),
+            beam_options=[],
+        )
+        graph = FeatureGraph(Path(graph_dir))
+        items = build_item_table(data.catalogue_dir, train_dir, graph=graph)
+        events = read_interactions([train_dir], graph=graph, items=items)
     entry = find_model("two_tower")
     settings = entry.settings()
     model = entry.build(items, settings, seed=1)
@@ -62,5 +76,4 @@ def main(events_dir: Path, catalogue_dir: Path, graph_dir: Path, steps: int) -> 
 
 
 if __name__ == "__main__":
-    number = int(sys.argv[4]) if len(sys.argv) > 4 else 60
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), number)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 60)

@@ -153,10 +153,10 @@ def evaluate(
     write_report(report_path, findings, catalogue_dir=catalogue_dir)
     blessing.write(blessing_path)
     _LOG.info(
-        "evaluate: %d examples of %d users, %d left out; blessed: %s (%s)",
-        examples.frame.height,
-        lists.frame.height,
-        examples.left_out,
+        "evaluate: %s examples of %s users, %s left out; blessed: %s (%s)",
+        f"{examples.frame.height:,}",
+        f"{lists.frame.height:,}",
+        f"{examples.left_out:,}",
         blessing.blessed,
         blessing.reason,
     )

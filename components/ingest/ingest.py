@@ -6,6 +6,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,14 +162,24 @@ def ingest(
     schema = build_schema(kept, catalogue.rows, features=dataset.catalogue.features)
     columns = [feature.name for feature in schema.feature]
     targets = [events_dir, catalogue_dir, schema_path, report_path]
-    with all_or_nothing(targets) as (events_part, catalogue_part, schema_part, report_part):
-        for name, part in splits.items():
-            write_events(events_part / name, part, catalogue=catalogue.rows, columns=columns)
+    with (
+        all_or_nothing(targets) as (events_part, catalogue_part, schema_part, report_part),
+        ThreadPoolExecutor() as pool,
+    ):
+        # Compressing Parquet leaves Python free to draw the report.
+        writing = [
+            pool.submit(
+                write_events, events_part / name, part, catalogue=catalogue.rows, columns=columns
+            )
+            for name, part in splits.items()
+        ]
         counts = json.dumps(dataclasses.asdict(summary), indent=1, default=str)
         (events_part / "summary.json").write_text(counts + "\n", encoding="utf-8")
         write_parts(catalogue_part, catalogue.rows.iter_slices(ROW_GROUP_ROWS))
         schema_part.write_text(schema_text(schema), encoding="utf-8")
         write_report(report_part, dataset, summary=summary, splits=splits, catalogue=catalogue.rows)
+        for part_written in writing:
+            part_written.result()
     _log.info("%s", summary)
     return summary
 

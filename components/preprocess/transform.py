@@ -111,7 +111,7 @@ def fit_transform_graph(
         raise InputError(str(events_dir / "train"), "0 rows", "at least one event")
     with tempfile.TemporaryDirectory() as scratch:
         _run(files, plan, transform_graph_dir, settings, beam_options, scratch)
-    _log.info("preprocess: %d rows, %d features", rows, len(plan.names))
+    _log.info("preprocess: %s rows, %d features", f"{rows:,}", len(plan.names))
     return rows
 
 
