@@ -119,7 +119,8 @@ def train(
     best = best_epoch(curve)
     _log.info(
         "train: %s, %s events, %s items, epoch %d of %d kept, NDCG@10 %.4f on eval",
-        settings.model, f"{len(events):,}", f"{len(items):,}", best + 1, len(curve), curve[best].ndcg,
+        settings.model, f"{len(events):,}", f"{len(items):,}",
+        best + 1, len(curve), curve[best].ndcg,
     )  # fmt: skip
     return TrainSummary(
         settings.model, len(curve), best + 1, curve[best].ndcg, len(events), len(items), curve
