@@ -166,6 +166,7 @@ def ingest(
         all_or_nothing(targets) as (events_part, catalogue_part, schema_part, report_part),
         ThreadPoolExecutor() as pool,
     ):
+        events_part.mkdir()
         # Compressing Parquet leaves Python free to draw the report.
         writing = [
             pool.submit(
