@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint type golden bench bench-ingest bench-preprocess bench-train stop lock clean
+.PHONY: demo test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -19,9 +19,9 @@ type: .venv/ready
 golden: .venv/ready  ## rewrite the compiled pipelines that tests compare with; review the diff
 	$(BIN)/python compile.py --all --out tests/golden --registry registry.example/shopflow --tag 0.1.0
 
-bench: bench-ingest bench-preprocess bench-train  ## speed as ratios against a named peer in the same run
+bench: bench-ingest bench-preprocess bench-train bench-demo  ## speed as ratios against a named peer in the same run
 
-bench-ingest bench-preprocess bench-train: bench-%: .venv/ready
+bench-ingest bench-preprocess bench-train bench-demo: bench-%: .venv/ready
 	$(BIN)/python -m benchmarks.$*
 
 stop: .venv/ready  ## stop the demo's servers
