@@ -134,9 +134,8 @@ def test_revision_with_20_percent_errors_is_rolled_back_and_stables_users_are_un
     assert {code for name, code in traffic.codes if name == status.stable.name} == {200}
     record = shop.evidence["steps"][0]
     assert (record["traffic_percent"], record["action"]) == (20, "roll_back")
-    # Every fifth fails; with four users at once the failures may be counted before the others.
-    canary = record["canary"]
-    assert canary["requests"] / 5 - 1 <= canary["errors"] <= (canary["requests"] + 4) / 5 + 1
+    # Five errors are the fewest that are tested, and each one in the evidence was some user's.
+    assert 5 <= record["canary"]["errors"] <= traffic.codes[status.canary.name, 500]
     assert record["stable"]["errors"] == 0
     assert "Rolled back" in (shop.folder / "report.html").read_text()
 
