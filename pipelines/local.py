@@ -48,6 +48,12 @@ class Run:
         return found[-1] if found else None
 
 
+def newest_artifact(workspace: Path, name: str) -> Path | None:
+    """Return the newest artifact of that name of all runs in a workspace, also of one going on."""
+    found = sorted(workspace.glob(f"runs/*/*/*/{name}"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
 class StepLog:
     """Reads kfp.local's log line by line: what began, what ended, what was said in between."""
 

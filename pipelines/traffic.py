@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -49,22 +49,44 @@ def held_out_visits(
         One visit per user, in the order of their first purchase in the span.
     """
     begin = datetime.datetime.combine(start, datetime.time())
+    time = pl.col("time")
     events = pl.scan_parquet(transactions).select(
         user=pl.col("household_id").cast(pl.String),
         item=pl.col("product_id").cast(pl.String),
         time=pl.col("transaction_timestamp").dt.replace_time_zone(None).cast(pl.Datetime("us")),
     )
-    past = (
-        events.filter(pl.col("time") < begin)
-        .sort("time", maintain_order=True)
+    span = events.filter(time.is_between(begin, begin + datetime.timedelta(days=days)))
+    return _visits(events.filter(time < begin), span, history_length=history_length)
+
+
+def visits_of_the_test_window(events_dir: Path, *, history_length: int = 100) -> list[Visit]:
+    """Read who bought something in the test window of cleaned events, and their past.
+
+    Args:
+        events_dir: The ingest step's events, with train, eval and test.
+        history_length: At most this many past items, the most recent ones.
+
+    Returns:
+        One visit per user, in the order of their first event in the window.
+    """
+    columns = ("user", "item", "time")
+    past, window = (
+        pl.scan_parquet([events_dir / name / "*.parquet" for name in names]).select(columns)
+        for names in (("train", "eval"), ("test",))
+    )
+    return _visits(past, window, history_length=history_length)
+
+
+def _visits(past: pl.LazyFrame, span: pl.LazyFrame, *, history_length: int) -> list[Visit]:
+    histories = (
+        past.sort("time", maintain_order=True)
         .group_by("user")
         .agg(history=pl.col("item").tail(history_length))
     )
     visits = (
-        events.filter(pl.col("time").is_between(begin, begin + datetime.timedelta(days=days)))
-        .group_by("user")
+        span.group_by("user")
         .agg(first=pl.col("time").min(), bought=pl.col("item").unique())
-        .join(past, on="user", how="left")
+        .join(histories, on="user", how="left")
         .sort("first", "user")
         .collect()
     )
@@ -81,11 +103,16 @@ class TrafficReplay:
     Use as a context manager. Requests begin when a revision of the service takes traffic. They come
     at the full rate while a canary does, so that nobody waits long for its evidence, and at a
     tenth of it otherwise, so that they leave the machine to the training beside them.
+
+    Attributes:
+        visits: What is sent; empty before the first request.
+        responses: Answers by status code; 0 counts requests without an answer.
+        hits: Answers that held an item the user then bought.
     """
 
     def __init__(
         self,
-        visits: Sequence[Visit],
+        visits: Callable[[], Sequence[Visit]],
         *,
         platform: str,
         service: str,
@@ -95,13 +122,16 @@ class TrafficReplay:
         """Prepare the replay.
 
         Args:
-            visits: What to send, in order; begins again at the end.
+            visits: Returns what to send, in order; begins again at the end. Called when a revision
+                takes traffic, until it returns any.
             platform: Platform the service runs on, as in the pipeline's parameter.
             service: Name of the service.
             requests_per_s: Full rate of all clients together.
             clients: Concurrent clients.
         """
-        self._visits = itertools.cycle(visits)
+        self.visits: Sequence[Visit] = ()
+        self._load = visits
+        self._next: Iterator[Visit] = iter(())
         self._platform, self._service = platform, service
         self._full_pause_s = clients / requests_per_s
         self._pause_s = self._full_pause_s
@@ -131,10 +161,18 @@ class TrafficReplay:
         while not self._stop.wait(0.5):
             status = platform.status(self._service)
             found = [r for r in (status.stable, status.canary) if r and r.ready]
-            if status.url and any(revision.traffic_percent > 0 for revision in found):
+            open_to_users = any(revision.traffic_percent > 0 for revision in found)
+            if status.url and open_to_users and self._begin():
                 self._url = f"{status.url}/v1/models/{self._service}:predict"
             on_trial = status.canary is not None and status.canary.traffic_percent > 0
             self._pause_s = self._full_pause_s * (1 if on_trial else 10)
+
+    def _begin(self) -> bool:
+        """Load the visits unless that is done; return whether there are any."""
+        if not self.visits:
+            self.visits = self._load()
+            self._next = itertools.cycle(self.visits)
+        return bool(self.visits)
 
     def _client(self) -> None:
         with httpx.Client(timeout=_TIMEOUT_S) as client:
@@ -143,7 +181,7 @@ class TrafficReplay:
                     continue
                 began_s = time.monotonic()
                 with self._lock:
-                    visit = next(self._visits)
+                    visit = next(self._next)
                 self._send(client, self._url, visit)
                 self._stop.wait(max(0.0, self._pause_s - (time.monotonic() - began_s)))
 

@@ -18,7 +18,7 @@ from pipelines.configs import config_parameter
 from pipelines.local import run_locally
 from pipelines.traffic import TrafficReplay, Visit
 from serving.platform import connect
-from tests.shop import make_shop
+from tests.shop import USER_BEHAVIOR, make_shop
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ("pipelines.recommender", "recommender")
@@ -63,8 +63,17 @@ def run(shop, workspace, **others):
     return done, traffic
 
 
+def from_the_shell(shop, workspace, *others):
+    """One run as a newcomer starts it, with the test window replayed as traffic."""
+    command = [sys.executable, "-m", "pipelines", "local", "--dataset", str(USER_BEHAVIOR)]
+    command += ["--events", str(shop.behaviour), "--catalogue", str(shop.items)]
+    command += ["--workspace", str(workspace), "--service", SERVICE, "--min-requests", "40"]
+    command += ["--thresholds", THRESHOLDS, *others]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def replay(shop, workspace):
-    return TrafficReplay(visits(shop), platform=platform_of(workspace), service=SERVICE)
+    return TrafficReplay(lambda: visits(shop), platform=platform_of(workspace), service=SERVICE)
 
 
 def visits(shop):
@@ -108,8 +117,10 @@ def workspace(tmp_path):
 
 def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1)
-    first, _ = run(shop, workspace, as_of="2024-02-23")
-    assert first.failed_step is None, first.reason
+    first = from_the_shell(shop, workspace, "--as-of", "2024-02-23")
+    assert first.returncode == 0, first.stdout + first.stderr
+    for part in ("The gate: blessed", "promoted", "curl -s", '{"predictions":[{"items":["i'):
+        assert part in first.stdout
     before = connect(platform_of(workspace)).status(SERVICE)
     assert published(workspace) == [1]
     assert before.canary is None
@@ -125,6 +136,17 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert set(traffic.responses) == {200}
     outcome = json.loads(second.artifact("outcome").read_text(encoding="utf-8"))
     assert outcome["outcome"] == "promoted"
+
+
+def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
+    config = tmp_path / "shop.yaml"
+    config.write_text(USER_BEHAVIOR.read_text("utf-8").replace("user: user_id", "usr: user_id"))
+    command = [sys.executable, "-m", "pipelines", "local", "--dataset", str(config)]
+    command += ["--events", "log.csv", "--catalogue", "items.csv", "--workspace", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {config}") and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.yaml"]
 
 
 def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deployed(

@@ -1,0 +1,95 @@
+"""Pipelines from a shell: `python -m pipelines --help`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from components.errors import InputError
+from components.ingest.config import load_config
+from pipelines.local import newest_artifact
+from pipelines.local_release import release_locally
+from pipelines.traffic import Visit, visits_of_the_test_window
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.callback()
+def main() -> None:
+    """Run Shopflow's pipelines."""
+
+
+@app.command()
+def local(
+    dataset: Annotated[Path, typer.Option(help="Data-set config, YAML.")],
+    events: Annotated[list[str], typer.Option(help="File or folder of the log; repeatable.")],
+    catalogue: Annotated[
+        list[str], typer.Option(help="File or folder of the catalogue; likewise.")
+    ],
+    workspace: Annotated[Path, typer.Option(help="Folder for everything made.")] = Path(
+        "build/shop"
+    ),
+    as_of: Annotated[str, typer.Option(help="Drop events at or after this ISO date.")] = "",
+    model: Annotated[str, typer.Option(help="two_tower or matrix_factorization.")] = "two_tower",
+    thresholds: Annotated[str, typer.Option(help="What the gate asks for, JSON.")] = "",
+    service: Annotated[str, typer.Option(help="Name of the service.")] = "recommender",
+    seed: Annotated[int, typer.Option(help="Seed of everything random in training.")] = 1,
+    min_requests: Annotated[int, typer.Option(help="Requests a step of the rollout needs.")] = 150,
+) -> None:
+    """Run the recommender pipeline on your own data, here, and serve what it promotes.
+
+    The rollout needs users: the purchases of the test window are replayed as theirs. Run it again
+    with newer data: the model in service is then compared with, and the new one is its canary.
+    """
+    workspace = workspace.resolve()
+    state_dir = workspace / "serving"
+
+    def visits() -> list[Visit]:
+        cleaned = newest_artifact(workspace, "events")
+        return visits_of_the_test_window(cleaned) if cleaned else []
+
+    release_locally(
+        {
+            "dataset": _config_text(dataset),
+            "events_uri": ",".join(map(_absolute, events)),
+            "catalogue_uri": ",".join(map(_absolute, catalogue)),
+            "as_of": as_of,
+            "model_name": model,
+            "thresholds": thresholds,
+            "seed": seed,
+            "checkpoint_root": str(workspace / "checkpoints"),
+            "store_uri": str(workspace / "models"),
+            "service": service,
+            "platform": f"local:{state_dir}",
+            "rollout_min_requests": min_requests,
+            "rollout_poll_s": 1.0,
+        },
+        visits=visits,
+        workspace=workspace,
+        stop_with=f"python -m serving.platform stop {service} --state-dir {state_dir}",
+        console=Console(soft_wrap=True),
+    )
+
+
+def _config_text(file: Path) -> str:
+    """Return the config's text after checking it: a mistake is told before anything starts."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(file), str(error), "a readable data-set config") from error
+    load_config(text, where=str(file))
+    return text
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else str(Path(uri).expanduser().resolve())
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
