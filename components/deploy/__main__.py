@@ -18,6 +18,9 @@ def main(
     platform: Annotated[str, typer.Option(help="'local' or 'local:<state folder>'.")] = "local",
     namespace: Annotated[str, typer.Option(help="Namespace of the service.")] = "default",
     ready_timeout_s: Annotated[float, typer.Option(help="Time to become ready, s.")] = 300.0,
+    latency_budget_ms: Annotated[
+        float, typer.Option(help="Limit of the golden requests' median latency.")
+    ] = 500.0,
     tf_threads: Annotated[int, typer.Option(min=1, help="TensorFlow threads a server.")] = 1,
 ) -> None:
     """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic."""
@@ -27,7 +30,11 @@ def main(
         service=service,
         platform=platform,
         namespace=namespace,
-        settings=DeploySettings(ready_timeout_s=ready_timeout_s, tf_threads=tf_threads),
+        settings=DeploySettings(
+            ready_timeout_s=ready_timeout_s,
+            latency_budget_ms=latency_budget_ms,
+            tf_threads=tf_threads,
+        ),
         release_path=release,
     )
 

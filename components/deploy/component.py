@@ -13,6 +13,7 @@ def deploy(
     platform: str = "local",
     namespace: str = "default",
     ready_timeout_s: float = 300.0,
+    latency_budget_ms: float = 500.0,
     tf_threads: int = 1,
 ) -> None:
     """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic.
@@ -24,6 +25,7 @@ def deploy(
         platform: Inference platform: "local" or "local:<state folder>".
         namespace: Namespace of the service.
         ready_timeout_s: How long the new revision may take to become ready.
+        latency_budget_ms: Limit of the golden requests' median latency.
         tf_threads: Threads TensorFlow computes on in each server.
     """
     from pathlib import Path
@@ -36,6 +38,10 @@ def deploy(
         service=service,
         platform=platform,
         namespace=namespace,
-        settings=DeploySettings(ready_timeout_s=ready_timeout_s, tf_threads=tf_threads),
+        settings=DeploySettings(
+            ready_timeout_s=ready_timeout_s,
+            latency_budget_ms=latency_budget_ms,
+            tf_threads=tf_threads,
+        ),
         release_path=Path(release.path),
     )

@@ -57,6 +57,7 @@ def deploy(
                     revision=status.canary.name,
                     requests=package.golden_requests,
                     timeout_s=settings.smoke_timeout_s,
+                    latency_budget_ms=settings.latency_budget_ms,
                 )
         except (PlatformError, SmokeTestFailed) as error:
             if inference_platform.status(service).canary is not None:

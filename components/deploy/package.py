@@ -17,6 +17,19 @@ _WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 @dataclass(frozen=True)
+class GoldenRequest:
+    """A request that travels with the model.
+
+    Attributes:
+        body: Body of a v1 request of one row.
+        answer: `items` and `scores` the model answered when it was packaged.
+    """
+
+    body: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class VerifiedPackage:
     """A package whose files are the published ones and whose model passed the gate.
 
@@ -25,14 +38,14 @@ class VerifiedPackage:
         name: Name of the model.
         version: Its version, ≥ 1.
         model_sha256: Digest of the model the gate gave its blessing to.
-        golden_requests: Bodies of v1 requests the model must answer.
+        golden_requests: Requests the model must answer as it did when it was packaged.
     """
 
     uri: str
     name: str
     version: int
     model_sha256: str
-    golden_requests: tuple[Mapping[str, Any], ...]
+    golden_requests: tuple[GoldenRequest, ...]
 
 
 def verify_package(package_uri: str) -> VerifiedPackage:
@@ -103,12 +116,19 @@ def _check_model_digest(package: VerifiedPackage, files: Mapping[str, Mapping[st
         )
 
 
-def _golden_requests(store: ObjectStore) -> tuple[Mapping[str, Any], ...]:
-    requests = _read_json(store, "requests.json").get("requests")
-    bodies = tuple(request["body"] for request in requests or ())
-    if not bodies:
-        raise InputError(f"{store.root}/requests.json", "no requests", "golden requests")
-    return bodies
+def _golden_requests(store: ObjectStore) -> tuple[GoldenRequest, ...]:
+    where = f"{store.root}/requests.json"
+    found = _read_json(store, "requests.json").get("requests") or ()
+    try:
+        requests = tuple(GoldenRequest(each["body"], dict(each["answer"])) for each in found)
+        complete = all(
+            len(request.answer["items"]) == len(request.answer["scores"]) for request in requests
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(where, repr(error), "requests, each with body and answer") from error
+    if not requests or not complete:
+        raise InputError(where, "no requests with answers", "golden requests")
+    return requests
 
 
 def _sha256(store: ObjectStore, name: str) -> str:

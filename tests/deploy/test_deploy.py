@@ -70,6 +70,34 @@ def test_candidate_that_fails_its_smoke_test_is_taken_away_with_the_reason(
     assert "finite numbers" in status.last_rollback.reason
 
 
+@pytest.mark.parametrize(
+    ("fault", "budget_ms", "problem"),
+    [
+        ("--other-items", 500.0, "golden request 0: found 'item18' at place 1, expected 'item4'"),
+        ("--none", 1e-6, "found a median latency of"),
+    ],
+)
+def test_candidate_that_answers_otherwise_than_when_packaged_or_too_late_is_taken_away(
+    published: Path,
+    platform: LocalPlatform,
+    tmp_path: Path,
+    fault: str,
+    budget_ms: float,
+    problem: str,
+):
+    command = (sys.executable, STUB, fault)
+    with pytest.raises(InputError, match=problem):
+        deploy(
+            package_uri=str(published),
+            service="shop",
+            platform=f"local:{tmp_path}/state",
+            namespace="test",
+            settings=DeploySettings(server_command=command, latency_budget_ms=budget_ms),
+            release_path=tmp_path / "release.json",
+        )
+    assert platform.status("shop").canary is None
+
+
 def test_candidate_that_does_not_start_is_taken_away_with_its_last_words(
     published: Path, platform: LocalPlatform, tmp_path: Path
 ):
@@ -128,6 +156,14 @@ def lose_the_blessing(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def forget_an_answer(folder: Path) -> None:
+    requests = json.loads((folder / "requests.json").read_text())
+    del requests["requests"][0]["answer"]
+    (folder / "requests.json").write_text(json.dumps(requests))
+    model_sha256 = json.loads((folder / "manifest.json").read_text())["model_sha256"]
+    write_manifest(folder, version=1, model_sha256=model_sha256)
+
+
 def ask_nothing(folder: Path) -> None:
     (folder / "requests.json").write_text('{"requests": []}')
     model_sha256 = json.loads((folder / "manifest.json").read_text())["model_sha256"]
@@ -145,6 +181,7 @@ def ask_nothing(folder: Path) -> None:
         (exchange_the_model, "/1: found model"),
         (lose_the_blessing, "'blessing'"),
         (ask_nothing, "requests.json: found no requests"),
+        (forget_an_answer, "requests.json: found KeyError\\('answer'\\)"),
     ],
 )
 def test_package_that_is_not_the_blessed_one_is_refused_before_the_platform_is_touched(

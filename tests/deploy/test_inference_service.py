@@ -46,21 +46,33 @@ def test_settings_that_make_no_sense_are_refused_by_name(name: str):
         DeploySettings(**{name: 0})
 
 
+EXPECTED = {"items": ["a", "b", "c"], "scores": [3.0, 2.0, 2.0]}
+
+
+def row(items: list[str], scores: list[object]) -> dict[str, object]:
+    return {"predictions": [{"items": items, "scores": scores}]}
+
+
 @pytest.mark.parametrize(
     ("status", "body", "problem"),
     [
-        (200, {"predictions": [{"items": ["a"], "scores": [1.0]}]}, None),
-        (200, {"predictions": [0.5]}, None),
+        (200, row(["a", "b", "c"], [3.0, 2.0, 2.0]), None),
+        (200, row(["a", "b", "c"], [3.0 * 1.0009, 2.0, 2.0]), None),
+        (200, row(["a", "c", "b"], [3.0, 2.0, 2.0]), None),  # of equal scores the order is open
+        (200, row(["a", "b", "d"], [3.0, 2.0, 2.0]), None),  # d was tied, and not returned then
+        (200, row(["b", "a", "c"], [3.0, 2.0, 2.0]), "found 'b' at place 1, expected 'a'"),
+        (200, row(["a", "b", "c"], [3.0 * 1.002, 2.0, 2.0]), "found score 3.006 at place 1"),
+        (200, row(["a", "b"], [3.0, 2.0]), "found 2 items and 2 scores, expected 3"),
         (500, {"error": "x"}, "found status 500"),
-        (200, "text", "expected 1 predictions"),
-        (200, {"predictions": []}, "expected 1 predictions"),
-        (200, {"predictions": [{"items": [], "scores": []}]}, "without items"),
-        (200, {"predictions": [{"items": ["a"], "scores": [None]}]}, "finite"),
-        (200, {"predictions": [{"items": ["a"], "scores": [float("inf")]}]}, "finite"),
+        (200, "text", "expected one prediction"),
+        (200, {"predictions": []}, "expected one prediction"),
+        (200, {"predictions": [None]}, "without items"),
+        (200, row([], []), "without items"),
+        (200, row(["a", "b", "c"], [3.0, None, 2.0]), "finite"),
+        (200, row(["a", "b", "c"], [float("inf"), 2.0, 2.0]), "finite"),
         (200, {"predictions": [{"items": ["a"]}]}, "finite"),
-        (200, {"predictions": [None]}, "finite"),
     ],
 )
 def test_answers_no_user_should_get_are_told(status: int, body: object, problem: str | None):
-    found = find_problem(Prediction(status, body, "r", 1.0), rows=1)
-    assert found is None if problem is None else problem in found
+    found = find_problem(Prediction(status, body, "r", 1.0), expected=EXPECTED)
+    assert found is None if problem is None else problem in str(found)

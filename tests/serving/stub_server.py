@@ -1,6 +1,7 @@
 """A server as light as a server can be, for tests of what is in front of it.
 
 It speaks enough of the v1 protocol; every answer names the process and its environment's LABEL.
+With a package, each answer is that of its first golden request.
 """
 
 import json
@@ -8,6 +9,14 @@ import os
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PACKAGE = Path(os.environ.get("MODEL_DIR") or "/nowhere", "requests.json")
+GOLDEN = (
+    json.loads(PACKAGE.read_text())["requests"][0]["answer"]
+    if PACKAGE.is_file()
+    else {"items": ["a"], "scores": [1.0]}
+)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -21,9 +30,11 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(float(os.environ.get("DELAY_S", "0")))
         if body.get("exit"):
             os._exit(3)
-        scores = [None] if "--null-scores" in sys.argv else [1.0]
-        about = {"label": os.environ.get("LABEL", ""), "pid": os.getpid()}
-        answer = {"items": ["a"], "scores": scores, **about}
+        answer = {**GOLDEN, "label": os.environ.get("LABEL", ""), "pid": os.getpid()}
+        if "--null-scores" in sys.argv:
+            answer["scores"] = [None]
+        if "--other-items" in sys.argv:
+            answer["items"] = answer["items"][::-1]
         self._answer({"predictions": [answer] * len(body.get("instances", []))})
 
     def _answer(self, content: dict) -> None:

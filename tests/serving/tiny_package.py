@@ -73,7 +73,11 @@ def publish_tiny(store: Path, *, version: int = 1, items: int = 20) -> Path:
         "signature_name": "recommend",
         "instances": [{"user": "u1", "history": ["item3"], "k": 3}],
     }
-    (folder / "requests.json").write_text(json.dumps({"requests": [{"body": body}]}))
+    # The follower of item3, then the two best of the rest.
+    best = ["item4", f"item{items - 1}", f"item{items - 2}"]
+    answer = {"items": best, "scores": [105.0, items, items - 1.0]}
+    requests = [{"body": body, "answer": answer}]
+    (folder / "requests.json").write_text(json.dumps({"requests": requests}))
     (folder / "MODEL_CARD.md").write_text("# tiny\n")
     write_manifest(folder, version=version, model_sha256=model_sha256)
     return folder
