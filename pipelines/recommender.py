@@ -8,6 +8,7 @@ from components.ingest.component import ingest
 from components.package.component import package
 from components.preprocess.component import preprocess
 from components.rollout.component import rollout
+from components.shadow.component import shadow
 from components.train.component import train
 from pipelines.configs import config_parameter
 from pipelines.refusal import refuse
@@ -38,6 +39,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         service: str,
         platform: str,
         namespace: str,
+        shadow_requests: int,
         rollout_steps: str,
         rollout_min_requests: int,
         rollout_poll_s: float,
@@ -60,12 +62,17 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             namespace=namespace,
         )
         configure(deployed, settings, cpu="1", memory="2G", retries=1)
+        shadowed = shadow(
+            release=deployed.outputs["release"], events=events, requests=shadow_requests
+        )
+        # No retry: what it refuses, it has rolled back.
+        configure(shadowed, settings, cpu="500m", memory="2G")
         rolled_out = rollout(
             release=deployed.outputs["release"],
             steps=rollout_steps,
             min_requests=rollout_min_requests,
             poll_s=rollout_poll_s,
-        )
+        ).after(shadowed)
         # No retry: a rollback is an answer, and asking again would not change it.
         configure(rolled_out, settings, cpu="500m", memory="1G")
 
@@ -89,6 +96,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         service: str = "recommender",
         platform: str = "kserve",
         namespace: str = "default",
+        shadow_requests: int = 200,
         rollout_steps: str = "5,25,50,100",
         rollout_min_requests: int = 500,
         rollout_poll_s: float = 10.0,
@@ -111,6 +119,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             service: Name of the InferenceService, and of the published model.
             platform: Where it is served: kserve, or local:<folder> on one machine.
             namespace: Kubernetes namespace of the InferenceService.
+            shadow_requests: Requests the canary answers unseen, beside the stable; 0 leaves it out.
             rollout_steps: Canary's traffic in percent, step by step.
             rollout_min_requests: Requests the canary must have answered before a step is judged.
             rollout_poll_s: Seconds between two looks at the metrics.
@@ -162,6 +171,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                     service=service,
                     platform=platform,
                     namespace=namespace,
+                    shadow_requests=shadow_requests,
                     rollout_steps=rollout_steps,
                     rollout_min_requests=rollout_min_requests,
                     rollout_poll_s=rollout_poll_s,

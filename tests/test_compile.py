@@ -96,9 +96,11 @@ def test_only_steps_that_depend_on_their_inputs_alone_are_cached(compiled):
     assert cached == {"preprocess", "train"}
 
 
-def test_a_rollout_is_never_retried(compiled):
+def test_an_answer_is_never_asked_for_again(compiled):
     for (_, name), task in tasks(compiled).items():
-        assert ("retryPolicy" in task) != name.startswith(("rollout", "refuse", "release")), name
+        assert ("retryPolicy" in task) != name.startswith(
+            ("shadow", "rollout", "refuse", "release")
+        ), name
 
 
 def test_a_digest_is_joined_with_an_at_sign(tmp_path):

@@ -77,5 +77,5 @@ def test_a_step_has_its_readme_and_a_short_wrapper(step):
 
 def test_all_eight_rooms_of_the_design_but_monitor_are_there():
     assert set(STEPS) >= {
-        "ingest", "preprocess", "train", "evaluate", "package", "deploy", "rollout",
+        "ingest", "preprocess", "train", "evaluate", "package", "deploy", "shadow", "rollout",
     }  # fmt: skip

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from components.deploy.inference_service import DeploySettings, build_inference_service
 from components.deploy.package import verify_package
-from components.deploy.release import Release
 from components.deploy.smoke_test import SmokeTestFailed, smoke_test
 from components.errors import InputError
+from components.release import Release
 from serving.platform import PlatformError, connect
 
 _log = logging.getLogger(__name__)

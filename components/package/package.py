@@ -19,11 +19,11 @@ from components.package.model_card import model_card
 from components.package.requests import (
     WARMUP_FILE,
     answer_requests,
-    sample_requests,
     write_requests,
     write_warmup,
 )
 from components.package.versions import MANIFEST, list_versions, read_manifest
+from components.requests import sample_requests
 
 GOLDEN_REQUESTS = 32
 _CLAIMS = ".claims"

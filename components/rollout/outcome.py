@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import InputError
+from components.release import Candidate
 from components.rollout.decision import Action, Check, Kind, Observation
 from components.rollout.policy import RolloutPolicy
-from components.rollout.release import Candidate
 from components.rollout.window import Window
 
 Result = Literal["promoted", "rolled_back"]

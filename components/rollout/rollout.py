@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from components.errors import InputError
+from components.release import Candidate, read_candidate
 from components.rollout.clock import Clock, SystemClock
 from components.rollout.decision import Action, Observation, RolloutState, decide
 from components.rollout.outcome import Outcome, Result, StepRecord
 from components.rollout.policy import RolloutPolicy
-from components.rollout.release import Candidate, read_candidate
 from components.rollout.report import write_report
 from components.rollout.window import window_between
 from serving.platform import (

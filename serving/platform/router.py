@@ -146,20 +146,33 @@ class Router:
         if upstream.url is None:
             return None
         try:
-            async with self._session.request(
-                request.method,
-                upstream.url + request.path_qs,
-                data=body or None,
-                headers={k: request.headers[k] for k in _FORWARDED if k in request.headers},
-                skip_auto_headers=("Content-Type",),
-                timeout=aiohttp.ClientTimeout(total=upstream.timeout_s),
-            ) as answer:
-                content_type = answer.headers.get("Content-Type", "application/octet-stream")
-                return _Answer(answer.status, await answer.read(), content_type)
+            try:
+                return await self._send(request, body, upstream.url, upstream.timeout_s)
+            except aiohttp.ClientConnectorError:
+                return None
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # A server closes its connection after some answers (uvicorn: after a 500), maybe
+                # just as the next request is sent on it. That says nothing of the server, and a
+                # prediction changes nothing, so it is asked once more.
+                return await self._send(request, body, upstream.url, upstream.timeout_s)
         except TimeoutError:
             return _Answer(504, b'{"error":"the model took too long"}')
         except aiohttp.ClientError:
             return None
+
+    async def _send(
+        self, request: web.BaseRequest, body: bytes, url: str, timeout_s: float
+    ) -> _Answer:
+        async with self._session.request(
+            request.method,
+            url + request.path_qs,
+            data=body or None,
+            headers={k: request.headers[k] for k in _FORWARDED if k in request.headers},
+            skip_auto_headers=("Content-Type",),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+        ) as answer:
+            content_type = answer.headers.get("Content-Type", "application/octet-stream")
+            return _Answer(answer.status, await answer.read(), content_type)
 
     def _health(self) -> web.Response:
         stable = self.routes.upstreams.get(self.routes.stable or "")

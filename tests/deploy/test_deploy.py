@@ -9,8 +9,8 @@ import pytest
 
 from components.deploy.deploy import deploy
 from components.deploy.inference_service import DeploySettings
-from components.deploy.release import Release
 from components.errors import InputError
+from components.release import Release
 from serving.platform.local import LocalPlatform
 from tests.serving.tiny_package import write_manifest
 
