@@ -13,7 +13,13 @@ from pipelines.local import Run
 
 # Runs whose artifacts are kept; each is some 100 MB.
 KEPT_RUNS = 2
-REPORTS = ("data_report", "training_report", "evaluation_report", "rollout_report")
+REPORTS = (
+    "data_report",
+    "training_report",
+    "evaluation_report",
+    "shadow_report",
+    "rollout_report",
+)
 
 
 def collect_reports(run: Run, folder: Path) -> list[Path]:
