@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo stop lock clean
+.PHONY: demo test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -23,6 +23,11 @@ bench: bench-ingest bench-preprocess bench-train bench-demo  ## speed as ratios 
 
 bench-ingest bench-preprocess bench-train bench-demo: bench-%: .venv/ready
 	$(BIN)/python -m benchmarks.$*
+
+bench-serving: .venv/ready  ## the predictor beside a bare KServe model, its index beside faiss
+	@command -v wrk >/dev/null || apt-get install -y -qq wrk
+	$(BIN)/uv pip install --native-tls --quiet --python .venv faiss-cpu==1.15.1
+	$(BIN)/python -m benchmarks.serving
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving
