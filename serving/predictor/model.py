@@ -1,6 +1,5 @@
 """The KServe model around a SavedModel."""
 
-import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
+from serving.predictor.batcher import Batcher
 from serving.predictor.package import Package, PackageError
 from serving.predictor.request import (
     DEFAULT_SIGNATURE,
@@ -46,7 +46,8 @@ class RecommenderModel(kserve.Model):  # type: ignore[misc]  # kserve ships no t
         """
         super().__init__(name)
         self._package, self._limits = package, limits
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._batcher = Batcher(self._run, pool, name=name, runs=threads, max_rows=limits.rows)
         self._functions: dict[str, Any] = {}
         self._inputs: dict[str, Sequence[InputSpec]] = {}
 
@@ -69,11 +70,11 @@ class RecommenderModel(kserve.Model):  # type: ignore[misc]  # kserve ships no t
         """Answer one request outside the event loop, so that probes are answered meanwhile."""
         if isinstance(payload, kserve.InferRequest):
             batch = self._read_v2(payload)
-            outputs = await self._run_aside(batch)
+            outputs = await self._batcher.answer(batch)
             return self._v2_answer(outputs, payload.id or str(uuid.uuid4()))
         if isinstance(payload, bytes):
             payload = _decoded(payload, (headers or {}).get("content-type", ""))
-        return {"predictions": _rows(await self._run_aside(self._read(payload)))}
+        return {"predictions": _rows(await self._batcher.answer(self._read(payload)))}
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Return the default signature's inputs for the v2 metadata."""
@@ -109,9 +110,6 @@ class RecommenderModel(kserve.Model):  # type: ignore[misc]  # kserve ships no t
         }
         signature = (payload.parameters or {}).get("signature_name")
         return read_v2(tensors, signature, signatures=self._inputs, limits=self._limits)
-
-    async def _run_aside(self, batch: Batch) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, batch)
 
     def _run(self, batch: Batch) -> dict[str, Any]:
         function = self._functions[batch.signature]
