@@ -18,6 +18,7 @@ from prometheus_client import Histogram
 from serving.predictor.request import Batch
 
 Outputs = Mapping[str, npt.NDArray[Any]]
+_Waiting = tuple[Batch, "asyncio.Future[Outputs]"]
 _ROWS = Histogram(
     "shopflow_predictor_batch_rows",
     "Rows that were computed together",
@@ -49,7 +50,7 @@ class Batcher:
         """
         self._run, self._executor = run, executor
         self._free, self._max_rows = runs, max_rows
-        self._waiting: deque[tuple[Batch, asyncio.Future[Outputs]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rows = _ROWS.labels(name)
 
@@ -67,10 +68,11 @@ class Batcher:
             self._tasks.add(task)  # the loop itself holds tasks only weakly
             task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> list[tuple[Batch, "asyncio.Future[Outputs]"]]:
+    def _take(self) -> list[_Waiting]:
         """Take the first that waits, and what may be computed with it, in order."""
         first = self._waiting.popleft()
-        taken, left, rows = [first], deque(), first[0].rows
+        left: deque[_Waiting] = deque()
+        taken, rows = [first], first[0].rows
         for entry in self._waiting:
             batch = entry[0]
             if batch.signature == first[0].signature and rows + batch.rows <= self._max_rows:
@@ -81,7 +83,7 @@ class Batcher:
         self._waiting = left
         return taken
 
-    async def _finish(self, taken: list[tuple[Batch, "asyncio.Future[Outputs]"]]) -> None:
+    async def _finish(self, taken: list[_Waiting]) -> None:
         batches = [batch for batch, _ in taken]
         try:
             results = await self._compute(batches)
