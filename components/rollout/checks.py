@@ -39,12 +39,14 @@ class Check:
         bound: What it was compared with.
         verdict: "failed": the canary is proven outside the limit. "open": the data speak for that,
             but do not prove it. "missing": too few for a test. "passed": none of these.
+        seen: The figures that a p-value is about, the canary's and the stable's.
     """
 
     name: str
     value: float | None
     bound: float
     verdict: Verdict
+    seen: str = ""
 
 
 def alpha_of_one_test(policy: RolloutPolicy) -> float:
@@ -64,16 +66,16 @@ def compare(
         enough: Whether both have answered `min_requests`. Latencies are not judged before: a
             server's first requests are slow, and slow together.
     """
-    name = f"error rate over stable's + {policy.max_error_increase:g}"
-    found = {name: _errors(canary, stable, policy)}
-    for quantile, ratio in ((P50, policy.max_p50_ratio), (P95, policy.max_p95_ratio)):
-        name = f"p{100 * quantile:.0f} latency over {ratio:g} × stable's"
-        found[name] = _latency(canary, stable, policy, quantile=quantile) if enough else None
-    if policy.business_metric:
-        name = f"{policy.business_metric} under stable's - {policy.max_business_drop:g}"
-        found[name] = _feedback(canary, stable, policy)
     alpha = alpha_of_one_test(policy)
-    return tuple(_check(f"{name}, p-value", one, alpha) for name, one in found.items())
+    checks = [_compare_errors(canary, stable, policy, alpha=alpha)]
+    for quantile, ratio in ((P50, policy.max_p50_ratio), (P95, policy.max_p95_ratio)):
+        name = f"p{100 * quantile:.0f} latency over {ratio:g} × stable's, p-value"
+        found = _latency(canary, stable, policy, quantile=quantile) if enough else None
+        seen = f"{_ms(canary, quantile)} against {_ms(stable, quantile)}"
+        checks.append(_check(name, found, alpha, seen))
+    if policy.business_metric:
+        checks.append(_compare_feedback(canary, stable, policy, alpha=alpha))
+    return tuple(checks)
 
 
 def check_limits(canary: Window, policy: RolloutPolicy, *, enough: bool) -> tuple[Check, ...]:
@@ -170,11 +172,17 @@ def latency_evidence(
     )
 
 
-def _errors(canary: Window, stable: Window, policy: RolloutPolicy) -> Evidence | None:
+def _compare_errors(
+    canary: Window, stable: Window, policy: RolloutPolicy, *, alpha: float
+) -> Check:
+    name = f"error rate over stable's + {policy.max_error_increase:g}, p-value"
     if not canary.requests or not stable.requests:
-        return None
-    return error_evidence(
+        return _check(name, None, alpha)
+    found = error_evidence(
         canary.errors, canary.requests, stable.errors, stable.requests, policy=policy
+    )
+    return _check(
+        name, found, alpha, f"{_percent(canary.error_rate)} against {_percent(stable.error_rate)}"
     )
 
 
@@ -193,23 +201,37 @@ def _latency(
     )
 
 
-def _feedback(canary: Window, stable: Window, policy: RolloutPolicy) -> Evidence | None:
+def _compare_feedback(
+    canary: Window, stable: Window, policy: RolloutPolicy, *, alpha: float
+) -> Check:
+    name = f"{policy.business_metric} under stable's - {policy.max_business_drop:g}, p-value"
     ours, theirs = canary.feedback, stable.feedback
     if ours is None or theirs is None or min(ours.trials, theirs.trials) < policy.min_requests:
-        return None
+        return _check(name, None, alpha)
     # Fewer successes are more failures, so that it is the errors' test.
-    return evidence_more_often(
+    found = evidence_more_often(
         ours.failures,
         ours.trials,
         theirs.failures,
         theirs.trials,
         margin=policy.max_business_drop,
     )
+    seen = f"{_percent(ours.rate)} against {_percent(theirs.rate)}"
+    return _check(name, found, alpha, seen)
 
 
-def _check(name: str, found: Evidence | None, alpha: float) -> Check:
+def _check(name: str, found: Evidence | None, alpha: float, seen: str = "") -> Check:
     if found is None:
         return Check(name, None, alpha, "missing")
     proven, doubtful = is_proof(found, alpha), is_doubt(found)
     verdict: Verdict = "failed" if proven else "open" if doubtful else "passed"
-    return Check(name, math.exp(-max(float(found.log_e), 0.0)), alpha, verdict)
+    return Check(name, math.exp(-max(float(found.log_e), 0.0)), alpha, verdict, seen)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _ms(window: Window, quantile: float) -> str:
+    found = window.quantile_ms(quantile)
+    return "nothing" if found is None else f"{found:.1f} ms"

@@ -114,4 +114,5 @@ def _waiting_for(
 
 
 def _found(check: Check) -> str:
-    return f"found {check.value:.3g}, limit {check.bound:.3g}"
+    seen = f"{check.seen}, " if check.seen else ""
+    return f"{seen}found {check.value:.3g}, limit {check.bound:.3g}"

@@ -44,9 +44,9 @@ class Evidence:
 
     Attributes:
         log_e: Natural logarithm of E; proof is log_e ≥ log(1 / alpha), at any look.
-        log_ratio: How far it is above where it would be had exactly the null's limit been observed:
-            the logarithm of the likelihood ratio. At this one look, half its square root's square
-            of a normal deviate (Wilks); no proof, because looking often makes it large by chance.
+        log_ratio: How much more that is than if exactly what the null allows had been observed: a
+            log likelihood ratio. For one look, half the square of a standard normal deviate
+            (Wilks); no proof, for looking often makes it large by chance.
     """
 
     log_e: Array

@@ -80,6 +80,7 @@ def _checks(outcome: Outcome) -> Markup:
         (
             f"{step.traffic_percent} %",
             check.name,
+            check.seen,
             "too few for a test" if check.value is None else f"{check.value:.3g}",
             f"{check.bound:.3g}",
             verdict(check.verdict, good=check.verdict == "passed"),
@@ -87,7 +88,7 @@ def _checks(outcome: Outcome) -> Markup:
         for step in outcome.steps
         for check in step.checks
     ]
-    return table(("canary's share", "check", "found", "limit", "verdict"), rows)
+    return table(("canary's share", "check", "measured", "found", "limit", "verdict"), rows)
 
 
 def _p95(steps: tuple[StepRecord, ...]) -> dict[str, float]:

@@ -44,6 +44,11 @@ class Feedback:
         """Trials that were no success."""
         return self.trials - self.successes
 
+    @property
+    def rate(self) -> float:
+        """Share of successes; 0 without trials."""
+        return self.successes / self.trials if self.trials else 0.0
+
 
 @dataclass(frozen=True)
 class Window:

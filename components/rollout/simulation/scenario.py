@@ -9,8 +9,8 @@ from scipy.special import ndtr  # type: ignore[import-untyped] # scipy has no ty
 
 Array: TypeAlias = NDArray[np.float64]
 
-# 15 % apart as the local router's, from 2 ms to 4.4 s, and open at the end.
-BOUNDS_MS = np.append(2.0 * 1.15 ** np.arange(56), np.inf)
+# 15 % apart as the local router's, from 5 ms to 1.5 s, and open at the end.
+BOUNDS_MS = np.append(5.0 * 1.15 ** np.arange(42), np.inf)
 _P80_Z, _P95_Z = 0.8416, 1.6449  # of the normal distribution
 
 
