@@ -22,8 +22,9 @@ class FaultyModel(RecommenderModel):
 
     async def predict(self, payload, headers=None):
         self.answered += 1
+        number = self.answered
         await asyncio.sleep(FAULTS.delay_ms / 1000)
-        if FAULTS.fail_every and self.answered % FAULTS.fail_every == 0:
+        if FAULTS.fail_every and number % FAULTS.fail_every == 0:
             raise RuntimeError("a fault to order")
         return await super().predict(payload, headers)
 
