@@ -18,7 +18,7 @@ class RolloutState:
     Attributes:
         step: Index into the policy's steps.
         has_stable: Whether there is a stable revision to compare with.
-        baseline: What the stable did before; compared with when it has no traffic, as at 100 %.
+        baseline: What the stable did in earlier steps; the last one, at 100 %, compares with that.
     """
 
     step: int = 0
@@ -64,7 +64,10 @@ def decide(state: RolloutState, observation: Observation, policy: RolloutPolicy)
     * A step that cannot advance within `step_timeout_s` ends as the policy says.
     """
     canary = observation.canary
-    stable = observation.stable if observation.stable.requests else state.baseline
+    stable = observation.stable
+    if state.step == len(policy.steps) - 1:
+        # All users are the canary's; what the stable still answers was asked before.
+        stable = state.baseline.plus(stable)
     enough = canary.requests >= policy.min_requests and (
         not state.has_stable or stable.requests >= policy.min_requests
     )

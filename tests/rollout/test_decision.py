@@ -119,6 +119,13 @@ def test_at_100_percent_the_stables_earlier_steps_are_compared_with():
     state = RolloutState(step=3, baseline=window(1000))
     assert decide(state, observe(window(100), Window()), POLICY).kind == "promote"
     assert decide(state, observe(window(100, 20), Window()), POLICY).kind == "roll_back"
+    # Requests that were under way when the split changed are no traffic to wait for.
+    assert decide(state, observe(window(100), window(3)), POLICY).kind == "promote"
+
+
+def test_before_100_percent_only_the_present_step_counts():
+    state = RolloutState(step=2, baseline=window(1000))
+    assert decide(state, observe(window(100), window(99)), POLICY).kind == "hold"
 
 
 ASKED = replace(POLICY, business_metric="click-through", max_business_drop=0.02)
