@@ -1,8 +1,8 @@
 """Evidence against a canary that may be looked at as often as one likes.
 
-Each function returns an e-process E: while its null hypothesis holds, the chance that E
-ever reaches 1 / alpha, at any look, is at most alpha (Ville's inequality; Ramdas, Grünwald, Vovk
-and Shafer, Game-theoretic statistics and safe anytime-valid inference, Statistical Science 38,
+Each function returns an e-process E: while its null hypothesis holds, the chance that E ever
+reaches 1 / alpha, at any look, is at most alpha (Ville's inequality; Ramdas, Grünwald, Vovk and
+Shafer, Game-theoretic statistics and safe anytime-valid inference, Statistical Science 38,
 2023). All are made of one part, Robbins' mixture (Statistical methods related to the law of the
 iterated logarithm, 1970) for a stream of yes/no outcomes that hits with probability p:
 
@@ -143,23 +143,25 @@ def evidence_slower(
     """
     on_trial, base = np.asarray(cumulative, dtype=float), np.asarray(base_cumulative, dtype=float)
     upper, base_upper = np.asarray(bounds, dtype=float), np.asarray(base_bounds, dtype=float)
-    n, m, share = on_trial[..., -1:], base[..., -1:], 1 - quantile
     largest = np.max(base_upper, where=np.isfinite(base_upper), initial=0.0)
+    n, m, share = on_trial[..., -1:], base[..., -1:], 1 - quantile
     first = quantile_of(base, base_upper, quantile)
-    # In the open bucket the base's quantile is not known, and nothing is slower than it.
-    unknown, first = np.isinf(first), np.minimum(first, largest)
     seen = quantile_of(on_trial, upper, quantile)
-    last = np.clip(np.minimum(seen / ratio, seen - floor), first, largest)
-    t = first[..., None] + (last - first)[..., None] * np.linspace(0, 1, _PIECES + 1)
+    last = np.minimum(np.minimum(seen / ratio, seen - floor), largest)
+    least = (_log_martingale(share * m, m, share) + _log_martingale(share * n, n, share))[..., 0]
+    # Not beyond: nothing speaks against it, or the base's quantile is in the open bucket, where it
+    # is not known and nothing is slower.
+    beyond, log_e = last > first, np.array(least)
+    n, m, on_trial, base = n[beyond], m[beyond], on_trial[beyond], base[beyond]
+    width = (last - first)[beyond][:, None]
+    t = first[beyond][:, None] + width * np.linspace(0, 1, _PIECES + 1)
     base_slower = np.minimum(slower_than(base, base_upper, t), share * m)
     slower = np.maximum(slower_than(on_trial, upper, np.maximum(ratio * t, t + floor)), share * n)
     # The last piece has no end: there nothing speaks against what is on trial.
-    at_end = np.concatenate([slower[..., 1:], share * n], axis=-1)
-    log_e: Array = np.min(
+    at_end = np.concatenate([slower[:, 1:], share * n], axis=-1)
+    log_e[beyond] = np.min(
         _log_martingale(base_slower, m, share) + _log_martingale(at_end, n, share), axis=-1
     )
-    least = (_log_martingale(share * m, m, share) + _log_martingale(share * n, n, share))[..., 0]
-    log_e = np.where(unknown, least, log_e)
     return Evidence(log_e, log_e - least)
 
 

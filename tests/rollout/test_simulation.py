@@ -16,6 +16,9 @@ from components.rollout.simulation.since_step import SinceStep
 from components.rollout.simulation.table import JUDGES, rows, table
 from components.rollout.window import Window
 
+# 480,000 rollouts are 40 s of one core; that core may be shared.
+pytestmark = pytest.mark.timeout(1800)
+
 POLICY = RolloutPolicy()
 ROLLOUTS, REQUESTS_PER_S = 10_000, 100.0
 GOOD = [scenario.name for scenario in SCENARIOS if scenario.name.startswith(("equal", "+0.2"))]
