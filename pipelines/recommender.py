@@ -112,7 +112,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             platform: Where it is served: kserve, or local:<folder> on one machine.
             namespace: Kubernetes namespace of the InferenceService.
             rollout_steps: Canary's traffic in percent, step by step.
-            rollout_min_requests: Requests the canary must have answered before a step is judged.
+            rollout_min_requests: Requests the canary must have answered before a step may advance.
             rollout_poll_s: Seconds between two looks at the metrics.
         """
         cleaned = ingest(

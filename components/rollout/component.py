@@ -33,7 +33,7 @@ def rollout(
         outcome: How it ended, and what every step measured and decided, as JSON.
         rollout_report: The same for people.
         steps: The canary's share of the users in percent, rising to 100.
-        min_requests: Requests each revision must have answered in a step.
+        min_requests: Requests each revision must have answered before a step may advance.
         alpha: Risk that the rollout takes a good candidate back, whatever the number of looks.
         max_error_increase: How much larger than the stable's the share of 5xx answers may be.
         max_p95_ratio: How many times slower than the stable the canary's p95 may be.
