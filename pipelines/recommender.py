@@ -121,7 +121,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             namespace: Kubernetes namespace of the InferenceService.
             shadow_requests: Requests the canary answers unseen, beside the stable; 0 leaves it out.
             rollout_steps: Canary's traffic in percent, step by step.
-            rollout_min_requests: Requests the canary must have answered before a step is judged.
+            rollout_min_requests: Requests the canary must have answered before a step may advance.
             rollout_poll_s: Seconds between two looks at the metrics.
         """
         cleaned = ingest(

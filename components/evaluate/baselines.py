@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import scipy.sparse  # type: ignore[import-untyped]  # ships no types
+import scipy.sparse
 
 from components.evaluate.examples import scan_split
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.cli import run_step
-from components.rollout.policy import RolloutPolicy, parse_steps
+from components.rollout.policy import RolloutPolicy, parse_on_timeout, parse_steps
 from components.rollout.rollout import roll_out
 
 _DEFAULT = RolloutPolicy()
@@ -19,13 +19,28 @@ def main(
     report: Annotated[Path, typer.Option(help="HTML page to write.")],
     steps: Annotated[str, typer.Option(help="Canary's share in percent.")] = "5,25,50,100",
     min_requests: Annotated[int, typer.Option(help="Requests a step needs.")] = 500,
-    alpha: Annotated[float, typer.Option(help="Risk of a false alarm per step.")] = _DEFAULT.alpha,
+    alpha: Annotated[float, typer.Option(help="Risk of a false alarm.")] = _DEFAULT.alpha,
+    max_error_increase: Annotated[
+        float, typer.Option(help="Canary's share of 5xx above the stable's.")
+    ] = _DEFAULT.max_error_increase,
     max_p95_ratio: Annotated[
         float, typer.Option(help="Canary's p95 over the stable's.")
     ] = _DEFAULT.max_p95_ratio,
+    max_p50_ratio: Annotated[
+        float, typer.Option(help="Canary's median over the stable's.")
+    ] = _DEFAULT.max_p50_ratio,
+    business_metric: Annotated[
+        str, typer.Option(help="Metric of feedback to ask for.")
+    ] = _DEFAULT.business_metric,
+    max_business_drop: Annotated[
+        float, typer.Option(help="Canary's share of successes below the stable's.")
+    ] = _DEFAULT.max_business_drop,
     step_timeout_s: Annotated[
         float, typer.Option(help="Longest wait for evidence, s.")
     ] = _DEFAULT.step_timeout_s,
+    on_timeout: Annotated[
+        str, typer.Option(help="What follows: roll_back, hold or fail.")
+    ] = _DEFAULT.on_timeout,
     poll_s: Annotated[float, typer.Option(help="Time between looks, s.")] = _DEFAULT.poll_s,
 ) -> None:
     """Move the users to a candidate step by step; promote it, or roll it back."""
@@ -34,13 +49,19 @@ def main(
         steps=parse_steps(steps),
         min_requests=min_requests,
         alpha=alpha,
+        max_error_increase=max_error_increase,
         max_p95_ratio=max_p95_ratio,
+        max_p50_ratio=max_p50_ratio,
+        business_metric=business_metric,
+        max_business_drop=max_business_drop,
         step_timeout_s=step_timeout_s,
+        on_timeout=parse_on_timeout(on_timeout),
         poll_s=poll_s,
     )
     outcome = roll_out(
         release_path=release, policy=policy, outcome_path=evidence, report_path=report
     )
+    outcome.raise_if_undecided()
     outcome.raise_if_rolled_back()
 
 

@@ -9,7 +9,11 @@ from components.report import bar_plot, paragraph, table, verdict, write_page
 from components.rollout.outcome import Measured, Outcome, StepRecord
 from components.rollout.policy import RolloutPolicy
 
-_DONE = {"advance": "advanced", "promote": "promoted", "roll_back": "rolled back", "hold": "held"}
+_DONE = {
+    "advance": "advanced", "promote": "promoted", "roll_back": "rolled back", "hold": "held",
+    "fail": "failed",
+}  # fmt: skip
+_RESULT = {"promoted": "Promoted", "rolled_back": "Rolled back", "failed": "Still on trial"}
 
 
 def write_report(path: Path, outcome: Outcome, *, policy: RolloutPolicy) -> None:
@@ -29,7 +33,7 @@ def write_report(path: Path, outcome: Outcome, *, policy: RolloutPolicy) -> None
         (
             "Verdict",
             paragraph(
-                f"{'Promoted' if good else 'Rolled back'}: {outcome.reason}.",
+                f"{_RESULT[outcome.outcome]}: {outcome.reason}.",
                 css="good" if good else "bad",
             )
             + paragraph(f"Version {candidate.version}, {candidate.package_uri}", css="note"),
@@ -57,7 +61,7 @@ def _steps(outcome: Outcome) -> Markup:
     )  # fmt: skip
     rows: list[tuple[object, ...]] = []
     for step in outcome.steps:
-        good = step.action != "roll_back"
+        good = step.action in ("advance", "promote")
         decision = verdict(f"{_DONE[step.action]}: {step.reason}", good=good)
         share = f"{step.traffic_percent} %"
         rows.append((share, round(step.elapsed_s, 1), "canary", *_measured(step.canary), decision))
@@ -76,14 +80,15 @@ def _checks(outcome: Outcome) -> Markup:
         (
             f"{step.traffic_percent} %",
             check.name,
+            check.seen,
             "too few for a test" if check.value is None else f"{check.value:.3g}",
-            f"{check.bound:g}",
-            verdict("passed" if check.passed else "failed", good=check.passed),
+            f"{check.bound:.3g}",
+            verdict(check.verdict, good=check.verdict == "passed"),
         )
         for step in outcome.steps
         for check in step.checks
     ]
-    return table(("canary's share", "check", "found", "limit", "verdict"), rows)
+    return table(("canary's share", "check", "measured", "found", "limit", "verdict"), rows)
 
 
 def _p95(steps: tuple[StepRecord, ...]) -> dict[str, float]:

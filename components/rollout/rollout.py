@@ -14,7 +14,7 @@ from components.rollout.decision import Action, Observation, RolloutState, decid
 from components.rollout.outcome import Outcome, Result, StepRecord
 from components.rollout.policy import RolloutPolicy
 from components.rollout.report import write_report
-from components.rollout.window import window_between
+from components.rollout.window import Window, window_between
 from serving.platform import (
     InferencePlatform,
     PlatformError,
@@ -38,7 +38,8 @@ def roll_out(
     """Move the users to a candidate step by step; promote it or roll it back.
 
     Safe to repeat: a rollout that died is taken up at the step it was in, with new evidence; one
-    that had ended only writes its outcome again.
+    that had ended only writes its outcome again. A step that fails for want of evidence leaves the
+    split as it is.
 
     Args:
         release_path: The deploy step's release.
@@ -98,6 +99,8 @@ class _Rollout:
         self._read()
         left_at = status.canary.traffic_percent if status.canary else 0
         steps = policy.steps
+        # Until a step has ended, the baseline is all that is known of the stable.
+        self._seen = Window()
         self._state = RolloutState(
             step=steps.index(left_at) if self._stable and left_at in steps else 0,
             has_stable=self._stable is not None,
@@ -105,7 +108,7 @@ class _Rollout:
         )
 
     def run(self) -> Outcome:
-        """Go through the steps until the candidate is promoted or rolled back."""
+        """Go through the steps until the candidate is promoted, rolled back, or out of time."""
         records: list[StepRecord] = []
         service = self._candidate.service
         with Progress(transient=True) as progress:
@@ -120,22 +123,24 @@ class _Rollout:
                 records.append(StepRecord.of(percent, observation, action))
                 self._log_step(records[-1])
                 if action.kind == "advance":
-                    baseline = observation.stable if observation.stable.requests else None
+                    self._seen = self._seen.plus(observation.stable)
                     self._state = replace(
                         self._state,
                         step=self._state.step + 1,
-                        baseline=baseline or self._state.baseline,
+                        baseline=self._seen if self._seen.requests else self._state.baseline,
                     )
                     continue
                 return self._end(action, tuple(records))
 
     def _end(self, action: Action, records: tuple[StepRecord, ...]) -> Outcome:
         service = self._candidate.service
+        result: Result = "failed"
         if action.kind == "promote":
             self._platform.promote(service)
-        else:
+            result = "promoted"
+        elif action.kind == "roll_back":
             self._platform.roll_back(service, reason=action.reason)
-        result: Result = "promoted" if action.kind == "promote" else "rolled_back"
+            result = "rolled_back"
         return Outcome(result, action.reason, self._candidate, self._stable, records)
 
     def _step(self, percent: int, progress: Progress, task: TaskID) -> tuple[Observation, Action]:

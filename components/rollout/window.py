@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from components.rollout.histogram import quantile_of
+
 _Key = TypeVar("_Key", int, float)
 
 
@@ -23,6 +28,29 @@ class Counters(Protocol):
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """What a revision's answers were good for, such as recommendations clicked.
+
+    Attributes:
+        trials: Answers whose end is known.
+        successes: Those that did what they were for.
+    """
+
+    trials: int = 0
+    successes: int = 0
+
+    @property
+    def failures(self) -> int:
+        """Trials that were no success."""
+        return self.trials - self.successes
+
+    @property
+    def rate(self) -> float:
+        """Share of successes; 0 without trials."""
+        return self.successes / self.trials if self.trials else 0.0
+
+
+@dataclass(frozen=True)
 class Window:
     """Requests of one revision in a stretch of time.
 
@@ -30,47 +58,66 @@ class Window:
         requests: All of them.
         errors: Those answered 5xx; what a user did wrong (4xx) is not the model's error.
         latency_ms: How many took at most this long, by upper bound in ms, rising to inf.
+        feedback: Trials and successes of the business metric; None when nobody reported any.
     """
 
     requests: int = 0
     errors: int = 0
     latency_ms: Mapping[float, int] = field(default_factory=dict)
+    feedback: Feedback | None = None
+
+    def plus(self, other: "Window") -> "Window":
+        """Return both stretches together."""
+        bounds = {*self.latency_ms, *other.latency_ms}
+        latency_ms = {
+            bound: self.latency_ms.get(bound, 0) + other.latency_ms.get(bound, 0)
+            for bound in bounds
+        }
+        reported = [one for one in (self.feedback, other.feedback) if one is not None]
+        feedback = Feedback(
+            sum(one.trials for one in reported), sum(one.successes for one in reported)
+        )
+        return Window(
+            self.requests + other.requests,
+            self.errors + other.errors,
+            latency_ms,
+            feedback if reported else None,
+        )
 
     @property
     def error_rate(self) -> float:
         """Share of requests answered 5xx; 0 without requests."""
         return self.errors / self.requests if self.requests else 0.0
 
+    @property
+    def bounds_ms(self) -> NDArray[np.float64]:
+        """The latency histogram's upper bounds, rising."""
+        return np.array(sorted(self.latency_ms), dtype=float)
+
+    @property
+    def cumulative(self) -> NDArray[np.float64]:
+        """How many took at most each bound; never falling, as sums over servers sometimes do."""
+        counts = np.array([count for _, count in sorted(self.latency_ms.items())], dtype=float)
+        return np.maximum.accumulate(counts) if counts.size else counts
+
+    @property
+    def has_latencies(self) -> bool:
+        """Whether the histogram holds at least one request."""
+        return any(self.latency_ms.values())
+
     def quantile_ms(self, quantile: float) -> float | None:
         """Return a latency quantile, None without data.
 
-        Linear inside the bucket, as Prometheus' histogram_quantile; a quantile in the last,
-        open bucket is that bucket's lower bound.
+        A quantile in the last, open bucket is that bucket's lower bound.
 
         Args:
             quantile: Between 0 and 1.
         """
-        total = max(self.latency_ms.values(), default=0)
-        if not total:
+        if not self.has_latencies:
             return None
-        rank, below, low = quantile * total, 0, 0.0
-        for bound, count in sorted(self.latency_ms.items()):
-            if count >= rank:
-                if math.isinf(bound):
-                    return low
-                return low + (bound - low) * (rank - below) / max(count - below, 1)
-            below, low = count, bound
-        return low
-
-    def slower_than(self, limit_ms: float) -> float:
-        """Return how many requests took longer, linear inside the bucket of the limit."""
-        total, below, low = max(self.latency_ms.values(), default=0), 0, 0.0
-        for bound, count in sorted(self.latency_ms.items()):
-            if limit_ms < bound:
-                inside = 0.0 if math.isinf(bound) else (limit_ms - low) / (bound - low)
-                return total - (below + (count - below) * inside)
-            below, low = count, bound
-        return 0.0
+        found = float(quantile_of(self.cumulative, self.bounds_ms, quantile))
+        largest = max((bound for bound in self.latency_ms if math.isfinite(bound)), default=0.0)
+        return min(found, largest)
 
 
 def window_between(start: Counters | None, end: Counters | None) -> Window:

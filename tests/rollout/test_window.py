@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from components.rollout.window import Window, window_between
+from components.rollout.window import Feedback, Window, window_between
 from serving.platform import RevisionMetrics
 
 
@@ -31,10 +31,19 @@ def test_quantile_is_linear_inside_its_bucket():
     assert found.quantile_ms(0.5) == pytest.approx(15.0)
     assert found.quantile_ms(0.95) == 20.0  # the open bucket says no more than its lower bound
     assert Window().quantile_ms(0.95) is None
+    assert Window(5, 0, {10.0: 0, math.inf: 0}).quantile_ms(0.95) is None
 
 
-def test_slower_than_is_linear_inside_its_bucket():
-    found = Window(100, 0, {10.0: 10, 20.0: 90, math.inf: 100})
-    # 15 ms is half of the second bucket: 100 - (10 + 40) are slower.
-    assert found.slower_than(15.0) == pytest.approx(50.0)
-    assert found.slower_than(20.0) == pytest.approx(10.0)
+def test_counts_that_fall_from_one_bound_to_the_next_are_held():
+    # As in a sum over servers that were read at different moments.
+    found = Window(100, 0, {20.0: 60, 10.0: 61, math.inf: 100})
+    assert list(found.cumulative) == [61, 61, 100]
+    assert list(found.bounds_ms) == [10.0, 20.0, math.inf]
+
+
+def test_two_stretches_together():
+    first = Window(11, 4, {10.0: 4, math.inf: 11})
+    second = Window(2, 0, {10.0: 1, math.inf: 2}, Feedback(10, 3))
+    assert first.plus(second) == Window(13, 4, {10.0: 5, math.inf: 13}, Feedback(10, 3))
+    assert second.plus(second).feedback == Feedback(20, 6)
+    assert Window().plus(first) == first
