@@ -1,3 +1,4 @@
+// The programs of the tests' cluster, and the modules their manifests are read from: README.md.
 module shopflow.example/tests/cluster
 
 go 1.26.0
@@ -326,10 +327,14 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
+// As KServe 0.20 pins it.
 replace sigs.k8s.io/controller-runtime => sigs.k8s.io/controller-runtime v0.22.5
 
+// Knative 0.48 calls WithRouteTag, which 0.65 removed.
 replace go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp => go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp v0.64.0
 
+// Kubernetes names its libraries v0.0.0; all at the patch of k8s.io/kubernetes, but for the two cri
+// libraries, which only kwok uses: 0.8 needs 0.36, and kwok 0.7 does not compile with 0.34.
 replace (
 	k8s.io/api => k8s.io/api v0.34.4
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.34.4
