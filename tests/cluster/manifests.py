@@ -1,7 +1,9 @@
 """Manifests put into the cluster by server-side apply, as they lie in the Go module cache."""
 
+import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,15 @@ KNATIVE_CACHING = "knative.dev/caching"
 GATEWAY_API = "sigs.k8s.io/gateway-api"
 # Folders and files below each module that hold CustomResourceDefinitions.
 _CRDS = {
-    GATEWAY_API: ("config/crd/standard",),
     KSERVE: (
+        "config/crd/full/serving.kserve.io_inferenceservices.yaml",
         "config/crd/full/serving.kserve.io_clusterservingruntimes.yaml",
         "config/crd/full/serving.kserve.io_inferencegraphs.yaml",
-        "config/crd/full/serving.kserve.io_inferenceservices.yaml",
         "config/crd/full/serving.kserve.io_servingruntimes.yaml",
         "config/crd/full/serving.kserve.io_trainedmodels.yaml",
         "config/crd/full/clusterstoragecontainer",
     ),
+    GATEWAY_API: ("config/crd/standard",),
     KNATIVE_SERVING: ("config/core/300-resources",),
     KNATIVE_NETWORKING: ("config",),
     KNATIVE_CACHING: ("config",),
@@ -64,16 +66,17 @@ def apply(client: dynamic.DynamicClient, manifests: Iterable[Mapping[str, Any]])
         )
 
 
-def custom_resource_definitions() -> list[Manifest]:
+@functools.cache
+def custom_resource_definitions() -> tuple[Manifest, ...]:
     """Return the definitions of Gateway API, KServe and Knative Serving."""
     dirs = module_dirs(*_CRDS)
-    return [
+    return tuple(
         manifest
         for module, places in _CRDS.items()
         for place in places
         for manifest in read(dirs[module] / place)
         if manifest["kind"] == "CustomResourceDefinition"
-    ]
+    )
 
 
 def install_custom_resources(client: dynamic.DynamicClient) -> None:
@@ -83,11 +86,14 @@ def install_custom_resources(client: dynamic.DynamicClient) -> None:
         TimeoutError: If it does not; names those that are missing.
     """
     definitions = custom_resource_definitions()
-    apply(client, definitions)
     wanted = {definition["metadata"]["name"] for definition in definitions}
     resource = client.resources.get(
         api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition"
     )
+    # KServe's largest keeps the API server busy for seconds, on one core.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done in [pool.submit(apply, client, [definition]) for definition in definitions]:
+            done.result()
     deadline = time.monotonic() + _ESTABLISHED_TIMEOUT_S
     while missing := wanted - _established(client.get(resource).to_dict()["items"]):
         if time.monotonic() > deadline:
