@@ -76,8 +76,8 @@ def test_a_share_of_zero_takes_the_traffic_back(cluster, namespace, service):
     wanted = {revision(2): 50, revision(1): 50}
     wait_for(cluster, namespace, lambda resource: traffic(resource) == wanted)
     put(cluster, changed(service, cluster.next_package_uri, percent=0))
-    found = wait_for(cluster, namespace, lambda resource: not traffic(resource).get(revision(2)))
-    assert traffic(found)[revision(1)] == 100
+    found = wait_for(cluster, namespace, lambda resource: traffic(resource).get(revision(1)) == 100)
+    assert not traffic(found).get(revision(2))
 
 
 def test_a_canary_that_cannot_load_leaves_the_traffic_where_it_was(own_cluster, namespace, service):
