@@ -1,6 +1,7 @@
 """Talking to a Kubernetes API server: server-side apply, deliberate retries, one-line errors."""
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -84,7 +85,12 @@ def connect_cluster(context: str = "", *, patience: Patience | None = None) -> "
         config.load_incluster_config(settings)
     except config.ConfigException:
         try:
-            config.load_kube_config(context=context or None, client_configuration=settings)
+            # The client reads KUBECONFIG when it is imported, and then no more.
+            config.load_kube_config(
+                config_file=os.environ.get("KUBECONFIG") or None,
+                context=context or None,
+                client_configuration=settings,
+            )
         except (config.ConfigException, OSError) as error:
             raise PlatformError(
                 f"platform: found no cluster ({error}), expected a service account or KUBECONFIG"

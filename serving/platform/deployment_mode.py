@@ -27,10 +27,12 @@ class KServeConfig:
     Attributes:
         default_mode: `deploy.defaultDeploymentMode`.
         gateway_api: Whether routes are made for Gateway API (`ingress.enableGatewayApi`).
+        routes: Whether Standard mode makes routes at all.
     """
 
     default_mode: str | None = None
     gateway_api: bool | None = None
+    routes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,13 @@ def parse_config(data: Mapping[str, str]) -> KServeConfig:
     return KServeConfig(
         default_mode=None if deploy is None else deploy.get("defaultDeploymentMode") or "Standard",
         gateway_api=None if ingress is None else bool(ingress.get("enableGatewayApi")),
+        routes=None if ingress is None else _makes_routes(ingress),
     )
+
+
+def _makes_routes(ingress: Mapping[str, Any]) -> bool:
+    local = ingress.get("ingressDomain") == "svc.cluster.local"
+    return not local and not ingress.get("disableIngressCreation")
 
 
 def deployment_mode(

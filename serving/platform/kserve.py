@@ -60,6 +60,7 @@ class KServePlatform:
         metrics: MetricsSource | None = None,
         sender: Sender | None = None,
         waits: Waits | None = None,
+        controller: str = "kserve",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Look after the services of a namespace.
@@ -70,6 +71,7 @@ class KServePlatform:
             metrics: Where the counters come from; without, there are none.
             sender: How requests get into the cluster.
             waits: How long the cluster is waited for.
+            controller: Namespace of KServe itself.
             now: The time, UTC.
         """
         self._cluster, self._namespace, self._metrics = cluster, namespace, metrics
@@ -77,7 +79,8 @@ class KServePlatform:
         self._changes = ServiceChanges(cluster, namespace, self._waits)
         self._records = RecordStore(cluster, namespace)
         self._leases = RolloutLeases(cluster, namespace, now=now)
-        self._config = read_config(cluster)
+        self._mine: dict[str, str] = {}
+        self._config = read_config(cluster, namespace=controller)
 
     def status(self, service: str) -> ServiceStatus:
         """Return what the service consists of now."""
@@ -129,10 +132,11 @@ class KServePlatform:
         if live is not None and (unchanged or self._has_users(before.candidate, live, mode)):
             before = self._restore(service, before, live, mode)
             if unchanged:
-                self._leases.give_back(service)
+                self._ended(service)
                 return self.status(service)
             wanted = replace(wanted, stable=before.stable, version=before.version)
             live = self._changes.live(service)
+        self._mine[service] = candidate.digest
         wanted = self._records.write(service, wanted)
         self._changes.apply(service, self._body(service, wanted, mode, percent=0), live)
         wanted = self._await_candidate(service, wanted, mode, timeout_s=timeout_s)
@@ -162,7 +166,7 @@ class KServePlatform:
         self._changes.apply(service, self._body(service, after, mode), live)
         self._changes.await_split(service, mode, expected_split(after, 100))
         self._records.write(service, self._event(after, "promoted", after.stable))
-        self._leases.give_back(service)
+        self._ended(service)
         return self.status(service)
 
     def roll_back(self, service: str, *, reason: str) -> ServiceStatus:
@@ -177,7 +181,7 @@ class KServePlatform:
         record = replace(record, last_rollback=Rollback(name, reason))
         record = self._event(record, "rolled_back", record.candidate, reason)
         self._restore(service, record, live, mode)
-        self._leases.give_back(service)
+        self._ended(service)
         return self.status(service)
 
     def predict(
@@ -216,15 +220,17 @@ class KServePlatform:
         """Stop the service and forget it; one that does not exist is no error."""
         self._changes.remove(service)
         self._records.delete(service)
-        self._leases.give_back(service)
+        self._ended(service)
 
     def _mode(
         self, live: Mapping[str, Any] | None, annotations: Mapping[str, str] | None = None
     ) -> TrafficMode:
         found = (live or {}).get("metadata", {}).get("annotations") or {}
         mode = deployment_mode(live, {**(annotations or {}), **found}, self._config)
-        kind = KnativeMode if mode == "Knative" else StandardMode
-        return kind(self._cluster, self._namespace)
+        if mode == "Knative":
+            return KnativeMode(self._cluster, self._namespace)
+        routes = self._config.routes is not False
+        return StandardMode(self._cluster, self._namespace, routes=routes)
 
     def _on_trial(
         self, service: str, *, lease: bool = True
@@ -232,9 +238,19 @@ class KServePlatform:
         live, record = self._changes.live(service), self._records.read(service)
         if live is None or record is None or record.candidate is None:
             raise PlatformError(f"{service}: found no canary, expected one to change")
+        digest = record.candidate.digest
+        if self._mine.setdefault(service, digest) != digest:
+            raise PlatformError(
+                f"{service}: found canary {record.candidate.name} of another rollout, "
+                f"expected that of {self._mine[service]}"
+            )
         if lease:
-            self._leases.take(service, record.candidate.digest)
+            self._leases.take(service, digest)
         return live, record, self._mode(live)
+
+    def _ended(self, service: str) -> None:
+        self._leases.give_back(service)
+        self._mine.pop(service, None)
 
     def _body(
         self, service: str, record: ReleaseRecord, mode: TrafficMode, *, percent: int = 100

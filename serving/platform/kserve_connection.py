@@ -33,4 +33,5 @@ def connect_kserve(options: str, *, namespace: str) -> KServePlatform:
         namespace=namespace,
         metrics=metrics,
         sender=Sender(parsed.gateway),
+        controller=parsed.controller,
     )

@@ -18,12 +18,14 @@ class KServeOptions:
             current context.
         gateway: Base URL requests go through when the services' addresses cannot be reached from
             here; the address goes in the Host header.
+        controller: Namespace of KServe itself.
     """
 
     prometheus: str = ""
     profile: str = "shopflow"
     context: str = ""
     gateway: str = ""
+    controller: str = "kserve"
 
 
 def parse_options(text: str) -> KServeOptions:

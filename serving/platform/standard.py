@@ -30,9 +30,15 @@ class StandardMode:
     # KServe makes neither HTTPRoute nor Ingress for such a service.
     hidden = (_VISIBILITY, "cluster-local")
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        """Look at the Deployments and routes of a namespace."""
-        self._cluster, self._namespace = cluster, namespace
+    def __init__(self, cluster: Cluster, namespace: str, *, routes: bool = True) -> None:
+        """Look at the Deployments and routes of a namespace.
+
+        Args:
+            cluster: Where they are.
+            namespace: Their namespace.
+            routes: Whether KServe makes routes; if not, users call the predictor's Service.
+        """
+        self._cluster, self._namespace, self._routes = cluster, namespace, routes
 
     def stamp(self, template: Mapping[str, Any]) -> JSON:
         """Return the predictor with its name and digest."""
@@ -106,12 +112,9 @@ class StandardMode:
         if ingress is not None:
             backends = backends_of_ingress(ingress)
             return ({backends[0]: 100} if len(backends) == 1 else {}), False
-        label, local = self.hidden
-        if (live["metadata"].get("labels") or {}).get(label) == local:
-            return {}, False
-        # No route at all: users inside the cluster call the predictor's Service.
-        address = ((live.get("status") or {}).get("address") or {}).get("url", "")
-        return ({served: 100} if f"//{served}." in address else {}), False
+        hidden, local = self.hidden
+        shut = (live["metadata"].get("labels") or {}).get(hidden) == local
+        return ({} if self._routes or shut else {served: 100}), False
 
     def _observe(self, name: str, live: Mapping[str, Any], *, main: bool) -> ObservedRevision:
         where = path("apps/v1", "deployments", self._namespace, name)
@@ -206,4 +209,7 @@ def inherited(
 
 def _canary(template: Mapping[str, Any], replicas: int) -> JSON:
     kept = {key: value for key, value in template.items() if key not in _NOT_ON_A_CANARY}
+    if "model" in kept:
+        # KServe's definition wants a name on a canary's model and no other; it may be empty.
+        kept["model"] = {"name": "", **kept["model"]}
     return {**kept, "minReplicas": replicas}
