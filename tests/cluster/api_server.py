@@ -2,14 +2,12 @@
 
 import base64
 import ssl
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import yaml
 
 from tests.cluster.certificates import Authority, KeyPair, token_signing_key
-from tests.cluster.daemon import Daemon, free_port
+from tests.cluster.daemon import Daemon, free_port, is_up
 
 _START_TIMEOUT_S = 120.0
 SERVICE_CIDR = "10.96.0.0/16"
@@ -76,7 +74,7 @@ class ApiServer:
             log=self.folder / "etcd.log",
         )
         self.daemons.append(etcd)
-        etcd.wait_until(lambda: _answers(f"{client}/readyz"), timeout_s=_START_TIMEOUT_S)
+        etcd.wait_until(lambda: is_up(f"{client}/readyz"), timeout_s=_START_TIMEOUT_S)
         return client
 
     def _start_api_server(self, binaries: Path, etcd: str) -> None:
@@ -106,9 +104,7 @@ class ApiServer:
         )
         self.daemons.append(server)
         context = self._client_context()
-        server.wait_until(
-            lambda: _answers(f"{self.url}/readyz", context), timeout_s=_START_TIMEOUT_S
-        )
+        server.wait_until(lambda: is_up(f"{self.url}/readyz", context), timeout_s=_START_TIMEOUT_S)
 
     def _client_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority.pair.certificate))
@@ -136,14 +132,3 @@ class ApiServer:
             "contexts": [{"name": user, "context": {"cluster": "shopflow-test", "user": user}}],
             "current-context": user,
         }
-
-
-def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if context is not None:
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    try:
-        with urllib.request.build_opener(*handlers).open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:  # not listening yet, or HTTP 500: not ready yet
-        return False

@@ -8,9 +8,11 @@ import pytest
 from kubernetes import dynamic
 
 from tests.cluster import binaries as programs
-from tests.cluster import manifests
 from tests.cluster.api_server import ApiServer
+from tests.cluster.cluster import Cluster, OwnCluster, user_cluster
 from tests.cluster.daemon import Daemon
+from tests.cluster.manifests import apply, connect, install_custom_resources
+from tests.cluster.stand_ins import CANARY_WEIGHTS
 
 _DAEMONS: pytest.StashKey[list[Daemon]] = pytest.StashKey()
 
@@ -42,7 +44,7 @@ def api_server(
     server = ApiServer(binaries, tmp_path_factory.mktemp("api-server"))
     pytestconfig.stash.setdefault(_DAEMONS, []).extend(server.daemons)
     try:
-        manifests.install_custom_resources(manifests.connect(server.kubeconfig))
+        install_custom_resources(connect(server.kubeconfig))
         yield server
     finally:
         server.stop()
@@ -51,11 +53,56 @@ def api_server(
 @pytest.fixture
 def bare_namespace(api_server: ApiServer) -> str:
     """A namespace of the test's own on `api_server`."""
-    return _new_namespace(manifests.connect(api_server.kubeconfig))
+    return _new_namespace(connect(api_server.kubeconfig))
 
 
-def _new_namespace(client: dynamic.DynamicClient) -> str:
+@pytest.fixture(scope="session")
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """A cluster where KServe's own controllers work: the user's, or one of the tests' own."""
+    if (found := user_cluster()) is not None:
+        yield found
+        return
+    binaries = request.getfixturevalue("binaries")
+    own = OwnCluster(binaries, tmp_path_factory.mktemp("cluster"))
+    request.config.stash.setdefault(_DAEMONS, []).extend(own.view.daemons.values())
+    try:
+        yield own.view
+    finally:
+        own.stop()
+
+
+@pytest.fixture(scope="session")
+def own_cluster(cluster: Cluster) -> Cluster:
+    """The cluster of the tests' own, for tests that break things or need its fake kubelet."""
+    if cluster.server is None:
+        pytest.skip("needs the cluster the tests start, found the user's own")
+    return cluster
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own where canaries get their weights."""
+    name = _new_namespace(cluster.client, {CANARY_WEIGHTS: "enabled"})
+    yield name
+    _delete_namespace(cluster.client, name)
+
+
+@pytest.fixture
+def namespace_without_weights(own_cluster: Cluster) -> Iterator[str]:
+    """A namespace where KServe 0.20 is left alone: canaries start and get no traffic."""
+    name = _new_namespace(own_cluster.client)
+    yield name
+    _delete_namespace(own_cluster.client, name)
+
+
+def _new_namespace(client: dynamic.DynamicClient, labels: dict[str, str] | None = None) -> str:
     name = f"shopflow-test-{uuid.uuid4().hex[:8]}"
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    manifests.apply(client, [namespace])
+    metadata = {"name": name, "labels": labels or {}}
+    apply(client, [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
     return name
+
+
+def _delete_namespace(client: dynamic.DynamicClient, name: str) -> None:
+    client.delete(client.resources.get(api_version="v1", kind="Namespace"), name=name)

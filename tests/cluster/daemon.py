@@ -4,15 +4,18 @@ import ctypes
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 10.0
 _POLL_S = 0.05
-_TAIL_LINES = 30
+_TAIL_LINES = 12
+_TAIL_WIDTH = 300
 
 
 class DaemonFailed(RuntimeError):
@@ -95,7 +98,7 @@ class Daemon:
     def tail(self) -> str:
         """Return the last lines of the log, with its path."""
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        return "\n".join([f"--- {self.log}", *lines])
+        return "\n".join([f"--- {self.log}", *(line[:_TAIL_WIDTH] for line in lines)])
 
 
 def free_port() -> int:
@@ -104,6 +107,18 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_up(url: str, context: ssl.SSLContext | None = None) -> bool:
+    """Return whether the health endpoint answers 200."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    try:
+        with urllib.request.build_opener(*handlers).open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:  # not listening yet, or HTTP 500: not ready yet
+        return False
 
 
 def _die_with_parent() -> Callable[[], None]:
