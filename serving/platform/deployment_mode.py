@@ -62,11 +62,13 @@ class Observed:
         split: Percentage of the users by revision name; only those above zero.
         revisions: Revisions by name.
         weighted: Whether the route lists more than one revision, so that it can split.
+        settled: Whether a gateway has obeyed the route's newest version.
     """
 
     split: Mapping[str, int] = field(default_factory=dict)
     revisions: Mapping[str, ObservedRevision] = field(default_factory=dict)
     weighted: bool = False
+    settled: bool = True
 
 
 class TrafficMode(Protocol):

@@ -11,14 +11,23 @@ def read_split(route: Mapping[str, Any]) -> tuple[dict[str, int], bool]:
         route: An HTTPRoute (gateway.networking.k8s.io/v1).
 
     Returns:
-        No percentages at all when two rules disagree, or when a gateway has not yet obeyed the
-        route's newest version: no split is the one that is asked for then.
+        No percentages at all when two rules disagree, which is no split anybody asks for.
     """
     shares = [_shares(rule.get("backendRefs") or ()) for rule in route["spec"].get("rules") or ()]
     weighted = any(len(share) > 1 for share in shares)
-    if not shares or any(share != shares[0] for share in shares) or not _obeyed(route):
+    if not shares or any(share != shares[0] for share in shares):
         return {}, weighted
     return {name: percent for name, percent in shares[0].items() if percent}, weighted
+
+
+def is_settled(route: Mapping[str, Any]) -> bool:
+    """Return whether every gateway that reports on an HTTPRoute has seen its newest version."""
+    generation = route["metadata"].get("generation", 0)
+    return all(
+        found.get("observedGeneration", generation) >= generation
+        for parent in (route.get("status") or {}).get("parents") or ()
+        for found in parent.get("conditions") or ()
+    )
 
 
 def _shares(backends: Any) -> dict[str, int]:
@@ -26,15 +35,6 @@ def _shares(backends: Any) -> dict[str, int]:
     weights = {ref["name"]: int(ref.get("weight", 1)) for ref in backends}
     total = sum(weights.values())
     return {name: round(100 * weight / total) if total else 0 for name, weight in weights.items()}
-
-
-def _obeyed(route: Mapping[str, Any]) -> bool:
-    generation = route["metadata"].get("generation", 0)
-    return all(
-        found.get("observedGeneration", generation) >= generation
-        for parent in (route.get("status") or {}).get("parents") or ()
-        for found in parent.get("conditions") or ()
-    )
 
 
 def backends_of_ingress(ingress: Mapping[str, Any]) -> list[str]:

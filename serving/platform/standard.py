@@ -9,7 +9,7 @@ from serving.platform.deployment_mode import Mode, Observed, ObservedRevision
 from serving.platform.failure import condition, false_conditions, model_failure, pod_failure
 from serving.platform.interface import PlatformError
 from serving.platform.release_record import DIGEST_ANNOTATION, KnownRevision, ReleaseRecord, digest
-from serving.platform.route import backends_of_ingress, read_split
+from serving.platform.route import backends_of_ingress, is_settled, read_split
 
 _VISIBILITY = "networking.kserve.io/visibility"
 # KServe refuses these on a canary, which has a fixed number of replicas.
@@ -96,25 +96,25 @@ class StandardMode:
             (served, *(deployment_name(service, one) for one in canaries), *names)
         )
         revisions = {name: self._observe(name, live, main=name == served) for name in known if name}
-        split, weighted = self._split(live, served)
-        return Observed(split, revisions, weighted=weighted)
+        split, weighted, settled = self._split(live, served)
+        return Observed(split, revisions, weighted, settled)
 
-    def _split(self, live: Mapping[str, Any], served: str) -> tuple[dict[str, int], bool]:
+    def _split(self, live: Mapping[str, Any], served: str) -> tuple[dict[str, int], bool, bool]:
         service = live["metadata"]["name"]
         route = self._cluster.get(
             path("gateway.networking.k8s.io/v1", "httproutes", self._namespace, service)
         )
         if route is not None:
-            return read_split(route)
+            return *read_split(route), is_settled(route)
         ingress = self._cluster.get(
             path("networking.k8s.io/v1", "ingresses", self._namespace, service)
         )
         if ingress is not None:
             backends = backends_of_ingress(ingress)
-            return ({backends[0]: 100} if len(backends) == 1 else {}), False
+            return ({backends[0]: 100} if len(backends) == 1 else {}), False, True
         hidden, local = self.hidden
         shut = (live["metadata"].get("labels") or {}).get(hidden) == local
-        return ({} if self._routes or shut else {served: 100}), False
+        return ({} if self._routes or shut else {served: 100}), False, True
 
     def _observe(self, name: str, live: Mapping[str, Any], *, main: bool) -> ObservedRevision:
         where = path("apps/v1", "deployments", self._namespace, name)

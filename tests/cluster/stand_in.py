@@ -30,16 +30,23 @@ def cluster_of(kubeconfig: Path, *, manager: str = "shopflow", **options: Any) -
 
 
 class KServeStandIn:
-    """Reconciles every InferenceService of a namespace until it is stopped."""
+    """Reconciles every InferenceService of a namespace until it is stopped.
+
+    Attributes:
+        splits: Every split users ever had, in order: what no test of the end state would show.
+    """
+
+    broken = "gs://models/broken/1"
+    words = "no saved_model.pb.*exit code 78|exit code 78.*no saved_model.pb"
 
     def __init__(
         self, kubeconfig: Path, namespace: str, mode: str, route: Route = "weights"
     ) -> None:
+        self.kubeconfig, self.controller = kubeconfig, namespace
         self.cluster = cluster_of(kubeconfig, manager="kserve-stand-in")
         self.namespace, self.mode, self.route = namespace, mode, route
         self.revisions: dict[str, list[JSON]] = {}
         self.components: dict[str, JSON] = {}
-        # Every split users ever had, in order: what no test of the end state would show.
         self.splits: list[dict[str, int]] = []
         self.paused = threading.Event()
         self.last_error = ""
