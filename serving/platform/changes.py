@@ -111,8 +111,16 @@ class ServiceChanges:
                 version = now["metadata"]["resourceVersion"]  # only its status was written
         raise PlatformError(f"{service}: found its status changing faster than it can be applied")
 
-    def await_split(self, service: str, mode: TrafficMode, expected: Mapping[str, int]) -> Observed:
+    def await_split(
+        self, service: str, mode: TrafficMode, expected: Mapping[str, int], *, alone: bool = False
+    ) -> Observed:
         """Wait until the users are seen to be split as expected, by revision name.
+
+        Args:
+            service: Name of the service.
+            mode: How KServe runs it.
+            expected: Percentage (above zero) by revision name.
+            alone: Whether a route in Standard mode shall list no other revision, not even at 0 %.
 
         Raises:
             PlatformError: If they are not in time.
@@ -125,7 +133,8 @@ class ServiceChanges:
                     f"{service}: found it deleted meanwhile, expected {dict(expected)}"
                 )
             found = mode.observe(live, *expected)
-            if found.split == expected:
+            listed = found.weighted and alone and mode.mode == "Standard"
+            if found.split == expected and found.settled and not listed:
                 return found
         split = dict(found.split) if found else {}
         raise PlatformError(

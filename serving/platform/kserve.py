@@ -164,7 +164,7 @@ class KServePlatform:
         live, record, mode = self._on_trial(service)
         after = replace(record, stable=record.candidate, candidate=None)
         self._changes.apply(service, self._body(service, after, mode), live)
-        self._changes.await_split(service, mode, expected_split(after, 100))
+        self._changes.await_split(service, mode, expected_split(after, 100), alone=True)
         self._records.write(service, self._event(after, "promoted", after.stable))
         self._ended(service)
         return self.status(service)
@@ -308,7 +308,7 @@ class KServePlatform:
             )
             after = replace(after, stable=replace(stable, name=name))
         self._changes.apply(service, self._body(service, after, mode), live, force=True)
-        self._changes.await_split(service, mode, expected_split(after, 100))
+        self._changes.await_split(service, mode, expected_split(after, 100), alone=True)
         return self._records.write(service, after)
 
     def _with(

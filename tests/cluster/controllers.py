@@ -48,7 +48,6 @@ class KServeItself(AbstractContextManager["KServeItself"]):
                 route = self.cluster.get(where)
             except ApiError:
                 continue
-            # A gateway that lags behind is not what is looked at here.
-            split = read_split(route | {"status": {}})[0] if route else {}
+            split = read_split(route)[0] if route else {}
             if split and (not self.splits or self.splits[-1] != split):
                 self.splits.append(split)
