@@ -38,6 +38,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         service: str,
         platform: str,
         namespace: str,
+        serving: str,
         rollout_steps: str,
         rollout_min_requests: int,
         rollout_poll_s: float,
@@ -58,6 +59,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             service=service,
             platform=platform,
             namespace=namespace,
+            serving=serving,
         )
         configure(deployed, settings, cpu="1", memory="2G", retries=1)
         rolled_out = rollout(
@@ -89,6 +91,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         service: str = "recommender",
         platform: str = "kserve",
         namespace: str = "default",
+        serving: str = "",
         rollout_steps: str = "5,25,50,100",
         rollout_min_requests: int = 500,
         rollout_poll_s: float = 10.0,
@@ -109,8 +112,10 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
             service: Name of the InferenceService, and of the published model.
-            platform: Where it is served: kserve, or local:<folder> on one machine.
+            platform: Where it is served: kserve (kserve:prometheus=http://… for a rollout by its
+                metrics), or local:<folder> on one machine.
             namespace: Kubernetes namespace of the InferenceService.
+            serving: Settings of the servers (JSON), see components/deploy/README.md.
             rollout_steps: Canary's traffic in percent, step by step.
             rollout_min_requests: Requests the canary must have answered before a step is judged.
             rollout_poll_s: Seconds between two looks at the metrics.
@@ -162,6 +167,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                     service=service,
                     platform=platform,
                     namespace=namespace,
+                    serving=serving,
                     rollout_steps=rollout_steps,
                     rollout_min_requests=rollout_min_requests,
                     rollout_poll_s=rollout_poll_s,
