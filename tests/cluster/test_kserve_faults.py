@@ -70,7 +70,7 @@ def test_conflicts_are_told_apart(api_server, note):
     theirs = cluster_of(api_server.kubeconfig, manager="kubectl")
     with pytest.raises(OwnedByAnother, match='conflict with "shopflow".*data.key'):
         theirs.apply(where, body | {"data": {"key": "other"}})
-    theirs.apply(where, body | {"data": {"key": "other"}}, force=True)
+    theirs.apply(where, body | {"data": {"more": "other"}})
     with pytest.raises(Outdated):
         mine.apply(where, body | {"metadata": {"name": "note", "resourceVersion": version}})
 
@@ -122,11 +122,15 @@ def test_change_is_made_to_the_version_that_was_seen(api_server, bare_namespace)
     changes.apply("shop", service(2), seen)
     seen = changes.live("shop")
     assert seen["spec"]["predictor"]["model"]["storageUri"] == "gs://models/shop/2"
-    edited = {"spec": {"predictor": {"model": {"storageUri": "gs://models/shop/9"}}}}
-    admin.apply(where, status | edited, force=True)
+    admin.apply(where, status | {"spec": {"predictor": {"timeout": 9}}})
     with pytest.raises(PlatformError, match="spec changed by 'kubectl-edit' meanwhile"):
         changes.apply("shop", service(3), seen)
-    assert changes.live("shop")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/shop/9"
+    assert changes.live("shop")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/shop/2"
+    admin.apply(
+        where, status | {"spec": {"predictor": {"model": {"storageUri": "gs://x/9"}}}}, force=True
+    )
+    with pytest.raises(PlatformError, match='conflict with "kubectl-edit": .spec.predictor.model'):
+        changes.apply("shop", service(3), changes.live("shop"))
 
 
 def test_change_whose_answer_got_lost_was_made(api_server, bare_namespace):
