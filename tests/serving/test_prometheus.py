@@ -1,0 +1,387 @@
+"""The metrics source against a real Prometheus that scrapes real pages on loopback."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from serving.platform import PlatformError, RevisionMetrics
+from serving.platform.metric_profiles import PROFILES, SHOPFLOW, find_profile
+from serving.platform.prometheus import PrometheusSource
+from serving.platform.prometheus_api import PrometheusSettings
+from tests.serving import exporter as pages
+from tests.serving.exporter import Exporter, shopflow
+from tests.serving.prometheus_server import PrometheusServer, static
+
+SYSTEMS: dict[str, pages.System] = {
+    "knative-before-1.19": pages.knative_before_1_19,
+    "knative-1.19": pages.knative_1_19,
+    "istio": pages.istio,
+    "tf-serving": pages.tf_serving,
+    "shopflow": pages.shopflow,
+}
+Counters = Mapping[str, RevisionMetrics]
+
+
+class World:
+    """A Prometheus and the pods it scrapes; a pod is used by one test only."""
+
+    def __init__(self, folder: Path, pods: int) -> None:
+        self._free, self._used = [Exporter() for _ in range(pods)], list[Exporter]()
+        targets = [
+            (one.port, {"namespace": "test", "pod": f"pod-{number}"})
+            for number, one in enumerate(self._free)
+        ]
+        self.prometheus = PrometheusServer(folder, [static("pods", *targets)])
+
+    def pod(self) -> Exporter:
+        """Return a pod of one's own that runs."""
+        found = self._free.pop()
+        found.start()
+        self._used.append(found)
+        return found
+
+    def source(self, profile: str = "shopflow") -> PrometheusSource:
+        return PrometheusSource(PrometheusSettings(self.prometheus.url), find_profile(profile))
+
+    def wait_scraped(self, revision: str, *, pods: int = 1) -> None:
+        """Wait until Prometheus has a revision's requests from so many pods."""
+        query = f'shopflow_predictor_requests_total{{revision="{revision}"}}'
+        wait_until(lambda: len(self.prometheus.query(query)) == pods)
+
+    def stop(self) -> None:
+        for one in self._used:
+            one.stop()
+        self.prometheus.stop()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    found = World(tmp_path_factory.mktemp("prometheus"), pods=32)
+    yield found
+    found.stop()
+
+
+def read(source: PrometheusSource, *revisions: str, service: str = "shop") -> Counters:
+    return source.read(service, namespace="test", revisions=revisions)
+
+
+def wait_for(source: PrometheusSource, revision: str, **expected: int) -> RevisionMetrics:
+    """Look until the revision's requests by code are these, as `_200=3`."""
+    wanted = {int(code.strip("_")): count for code, count in expected.items()}
+    found: Counters = {}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = read(source, revision)
+        # Latencies are asked for a moment later and may be those of the next scrape.
+        if revision in found and {k: v for k, v in found[revision].requests.items() if v} == wanted:
+            return read(source, revision)[revision]
+        time.sleep(0.05)
+    raise AssertionError(f"{revision}: found {found}, expected {wanted}")
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Run a server on loopback while the block runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_requests_by_revision_and_code_and_latencies_in_ms(world: World, system: str):
+    stable, canary, source = f"{system}-00001", f"{system}-00002", world.source(system)
+    assert read(source, stable, canary) == {}
+    speak = SYSTEMS[system]
+    stable_pod, canary_pod = world.pod(), world.pod()
+    speak(stable_pod, stable, code=200, ms=3, times=5)
+    speak(canary_pod, canary, code=200, ms=30, times=7)
+    speak(canary_pod, canary, code=503, ms=700, times=2)
+    found = wait_for(source, canary, _200=7, _503=2)
+    # TF Serving times successful requests only.
+    slow = 0 if system == "tf-serving" else 2
+    assert found.latency_ms == {
+        bound: 7 * (bound >= 30) + slow * (bound >= 700) for bound in found.latency_ms
+    }
+    assert any(30 <= bound <= 60 for bound in found.latency_ms)
+    assert max(found.latency_ms.values()) == 7 + slow
+    assert wait_for(source, stable, _200=5).requests == {200: 5}
+
+    # No other profile sees them: no data, and no zeros that would look healthy.
+    for other in PROFILES.keys() - {system}:
+        assert read(world.source(other), stable, canary) == {}
+    # Somebody who looks now finds counters that begin now.
+    late = read(world.source(system), stable, canary)
+    assert late[canary].requests == {200: 0, 503: 0}
+    assert set(late[canary].latency_ms.values()) == {0}
+
+
+def test_restarted_pod_takes_nothing_away_and_counts_again_from_zero(world: World):
+    one, two, source = world.pod(), world.pod(), world.source()
+    shopflow(one, "restart", code=200, ms=5, times=100)
+    shopflow(two, "restart", code=200, ms=5, times=40)
+    world.wait_scraped("restart", pods=2)
+    assert read(source, "restart")["restart"].requests == {200: 0}
+    shopflow(one, "restart", code=200, ms=5, times=10)
+    wait_for(source, "restart", _200=10)
+    one.stop()
+    shopflow(one, "restart", code=200, ms=5, times=3)
+    one.start()
+    # 10 before and 3 after; the sum of both pods fell from 150 to 43 meanwhile.
+    found = wait_for(source, "restart", _200=13)
+    assert max(found.latency_ms.values()) == 13
+    shopflow(two, "restart", code=500, ms=900, times=1)
+    found = wait_for(source, "restart", _200=13, _500=1)
+    assert found.latency_ms[float("inf")] == 14
+
+
+def test_pod_that_goes_leaves_its_counts_and_a_new_one_adds_to_them(world: World):
+    old, source = world.pod(), world.source()
+    assert read(source, "scaled") == {}
+    shopflow(old, "scaled", code=200, ms=5, times=20)
+    wait_for(source, "scaled", _200=20)
+    old.stop()
+    world.wait_scraped("scaled", pods=0)
+    # Nothing is scraped any more: the counters stand still, which a rollout sees as no requests.
+    assert read(source, "scaled")["scaled"].requests == {200: 20}
+    shopflow(world.pod(), "scaled", code=200, ms=5, times=4)
+    wait_for(source, "scaled", _200=24)
+
+
+def test_first_error_of_a_pod_is_counted(world: World):
+    pod, source = world.pod(), world.source()
+    shopflow(pod, "first-error", code=200, ms=5, times=10)
+    world.wait_scraped("first-error")
+    assert read(source, "first-error")["first-error"].requests == {200: 0}
+    shopflow(pod, "first-error", code=500, ms=5, times=1)
+    wait_for(source, "first-error", _500=1)
+
+
+def test_names_are_values_whatever_is_in_them(world: World):
+    shopflow(world.pod(), "quoted", code=200, ms=5, times=9)
+    world.wait_scraped("quoted")
+    assert "quoted" in read(world.source(), "quoted")
+    for service in (
+        'shop"} or up{job="pods',
+        'x",revision=~".*',
+        "sh.p",
+        "{namespace}",
+        "a\\",
+        "\n",
+    ):
+        assert read(world.source(), "quoted", service=service) == {}
+    for revision in (".*", "quoted|", "quote.", 'quoted"', "quoted\\", "(", "\n", "ключ"):
+        assert read(world.source(), revision) == {}
+    assert world.source().read("shop", namespace="other", revisions=["quoted"]) == {}
+    assert world.source().read("shop", namespace="test", revisions=[]) == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.5])
+def test_what_cannot_be_a_count_is_refused(world: World, value: float):
+    revision = f"odd-{value}"
+    labels = {"model_name": "shop", "revision": revision, "code": "200"}
+    source = world.source()
+    world.pod().put("shopflow_predictor_requests_total", labels, value)
+    world.wait_scraped(revision)
+    with pytest.raises(PlatformError, match="expected a count") as refused:
+        read(source, revision)
+    assert revision in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_unknown_status_is_refused(world: World):
+    labels = {"model_name": "shop", "revision": "no-status", "code": "ok"}
+    world.pod().put("shopflow_predictor_requests_total", labels, 5)
+    world.wait_scraped("no-status")
+    with pytest.raises(PlatformError, match="found code='ok', expected a status"):
+        read(world.source(), "no-status")
+
+
+def test_requests_without_latencies_are_refused(world: World):
+    labels = {"model_name": "shop", "revision": "untimed", "code": "200"}
+    world.pod().put("shopflow_predictor_requests_total", labels, 5)
+    world.wait_scraped("untimed")
+    with pytest.raises(PlatformError, match="no shopflow_predictor_request_seconds_bucket"):
+        read(world.source(), "untimed")
+
+
+def test_pods_whose_bounds_differ_are_refused(world: World):
+    source = world.source()
+    assert read(source, "mixed") == {}
+    shopflow(world.pod(), "mixed", code=200, ms=5, times=5)
+    other = world.pod()
+    labels = {"model_name": "shop", "revision": "mixed"}
+    other.put("shopflow_predictor_request_seconds_bucket", labels | {"le": "0.03"}, 7)
+    other.put("shopflow_predictor_request_seconds_bucket", labels | {"le": "+Inf"}, 7)
+
+    def look() -> str:
+        try:
+            return str(read(source, "mixed"))
+        except PlatformError as error:
+            return str(error)
+
+    wait_until(lambda: "bounds differ" in look())
+
+
+def test_prometheus_that_went_away_is_an_error_and_the_next_look_makes_up_for_it(tmp_path: Path):
+    pod = Exporter()
+    pod.start()
+    server = PrometheusServer(tmp_path, [static("pods", (pod.port, {"namespace": "test"}))])
+    port = int(server.url.rpartition(":")[2])
+    source = PrometheusSource(PrometheusSettings(server.url), SHOPFLOW)
+    try:
+        assert read(source, "back") == {}
+        shopflow(pod, "back", code=200, ms=5, times=4)
+        wait_for(source, "back", _200=4)
+        server.stop()
+        with pytest.raises(PlatformError, match=r"no answer: .*refused"):
+            read(source, "back")
+        shopflow(pod, "back", code=500, ms=5, times=2)
+        server = PrometheusServer(
+            tmp_path, [static("pods", (pod.port, {"namespace": "test"}))], port=port
+        )
+        wait_for(source, "back", _200=4, _500=2)
+    finally:
+        server.stop()
+        pod.stop()
+
+
+def test_prometheus_that_says_nothing_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        source = PrometheusSource(PrometheusSettings(url, timeout_s=0.2), SHOPFLOW)
+        with pytest.raises(PlatformError, match="no answer: timed out"):
+            read(source, "any")
+
+
+def test_what_is_no_prometheus_is_an_error(world: World):
+    url = f"http://127.0.0.1:{world.pod().port}"
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>please sign in</html>")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with pytest.raises(PlatformError, match="HTTP 501"):
+        read(PrometheusSource(PrometheusSettings(url), SHOPFLOW), "any")
+    with serving(Page) as url, pytest.raises(PlatformError, match="please sign in"):
+        read(PrometheusSource(PrometheusSettings(url), SHOPFLOW), "any")
+
+
+def test_query_prometheus_refuses_is_told_in_its_words(world: World):
+    broken = replace(SHOPFLOW, requests="no such metric")
+    source = PrometheusSource(PrometheusSettings(world.prometheus.url), broken)
+    with pytest.raises(PlatformError, match="HTTP 400: bad_data .*parse error"):
+        read(source, "any")
+
+
+def test_token_is_read_by_reference_at_every_look(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Guard(BaseHTTPRequestHandler):
+        """What stands before Prometheus on a cluster: no token, no answer."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Authorization") != "Bearer right":
+                self.send_response(401)
+                self.end_headers()
+                return
+            answer = httpx.post(
+                world.prometheus.url + self.path,
+                content=body,
+                headers={"Content-Type": self.headers["Content-Type"]},
+                trust_env=False,
+            )
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    token = tmp_path / "token"
+    with serving(Guard) as url:
+        source = PrometheusSource(PrometheusSettings(url, token_file=token), SHOPFLOW)
+        with pytest.raises(PlatformError, match="no token in .*No such file"):
+            read(source, "any")
+        token.write_text("wrong-secret\n")
+        with pytest.raises(PlatformError, match="HTTP 401") as refused:
+            read(source, "any")
+        assert "wrong-secret" not in str(refused.value)
+        token.write_text("right\n")
+        assert read(source, "any") == {}
+
+        by_name = PrometheusSource(PrometheusSettings(url, token_env="SHOP_TOKEN"), SHOPFLOW)
+        with pytest.raises(PlatformError, match="no bearer token in SHOP_TOKEN"):
+            read(by_name, "any")
+        monkeypatch.setenv("SHOP_TOKEN", "right")
+        assert read(by_name, "any") == {}
+        with pytest.raises(PlatformError, match="HTTP 401"):
+            read(PrometheusSource(PrometheusSettings(url), SHOPFLOW), "any")
+
+
+def test_tls_is_verified(tmp_path: Path):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out",
+         "cert.pem"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    web = tmp_path / "web.yml"
+    web.write_text(
+        yaml.safe_dump({"tls_server_config": {"cert_file": "cert.pem", "key_file": "key.pem"}})
+    )
+    server = PrometheusServer(tmp_path, [], web=web, ca=tmp_path / "cert.pem")
+    try:
+        with pytest.raises(PlatformError, match="CERTIFICATE_VERIFY_FAILED"):
+            read(PrometheusSource(PrometheusSettings(server.url), SHOPFLOW), "any")
+        trusting = PrometheusSettings(server.url, ca_file=tmp_path / "cert.pem")
+        assert read(PrometheusSource(trusting, SHOPFLOW), "any") == {}
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"url": "prometheus:9090"}, "expected an http"),
+        ({"url": "ftp://prometheus"}, "expected an http"),
+        ({"url": "http://prometheus/?query=up"}, "expected an http"),
+        ({"url": "https://me:secret@prometheus"}, "found a password in the URL"),
+        ({"url": "http://prometheus", "token_env": "T"}, "expected https"),
+        ({"url": "https://prometheus", "token_env": "T", "token_file": Path("t")}, "expected one"),
+        ({"url": "https://prometheus", "timeout_s": 0.0}, "timeout_s"),
+        ({"url": "https://prometheus", "ca_file": Path("nowhere.pem")}, "no certificates"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(settings: dict, message: str):
+    with pytest.raises(PlatformError, match=message) as refused:
+        PrometheusSource(PrometheusSettings(**settings), SHOPFLOW)
+    assert "secret" not in str(refused.value)
+
+
+def test_unknown_profile_is_refused_with_the_known_ones():
+    with pytest.raises(PlatformError, match="found 'knative', expected one of .*knative-1.19"):
+        find_profile("knative")
