@@ -1,5 +1,6 @@
 """How much counters have grown, whatever became of the processes that held them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ class Series:
 class _Counted:
     """What is known of one counter, or of one histogram with all its bounds ("" of a counter)."""
 
-    last_s: float = 0.0
+    last_s: float = -math.inf
     last: dict[str, int] = field(default_factory=dict)
     grown: dict[str, int] = field(default_factory=dict)
 
