@@ -30,7 +30,7 @@ class _Counted:
 
 
 class CounterGrowth:
-    """The growth of counters since they were first looked at; it never falls.
+    """The growth of counters; it never falls.
 
     A sum of counters is no counter: it falls when one of its processes restarts or goes. So each
     series is followed by itself. A count below the one before is a process that began again from
@@ -52,8 +52,8 @@ class CounterGrowth:
     def follow(self, series: Sequence[Series]) -> None:
         """Add what the samples newer than the last ones grew by.
 
-        A series not seen before began after the start, as that of a new pod or of a status code
-        nobody had got yet; all of it is growth.
+        All of a series not seen before is growth: it is a new pod's, or of a status code that
+        nobody had got yet.
         """
         for identity, moments in _by_moment(series).items():
             counted = self._counted.setdefault(identity, _Counted())

@@ -16,6 +16,7 @@ from serving.platform.promql import selector
 _LOOKBACK_S = 3600.0
 # A sample carries the time its scrape began and can be read only when the scrape has ended.
 _OVERLAP_S = 120.0
+_Key = tuple[str, str, str]
 _Target = tuple[str, str, str]
 _Look = Callable[[str], list[Series]]
 
@@ -32,12 +33,16 @@ class _Watch:
 class PrometheusSource:
     """Counters of requests and latencies by revision, from Prometheus.
 
-    A revision's counters begin at the first look that got an answer and grow only, whatever its
-    pods do, so two readings can be subtracted. For that the raw samples since the last look are
-    fetched and every series is followed by itself (`CounterGrowth`). PromQL's own `increase` is
-    not used: it extrapolates to whole windows, so counts are not whole and a test on them believes
-    in requests that never were; and it takes a series' first sample as its start, so the first
-    error of every pod would be lost. A sum in PromQL would fall with every pod that goes.
+    A revision's counters begin with what its processes have counted at the first look and grow
+    only, whatever its pods do, so two readings can be subtracted. For that the raw samples since
+    the last look are fetched and every series is followed by itself (`CounterGrowth`). PromQL's
+    own `increase` is not used: it extrapolates to whole windows, so counts are not whole and a
+    test on them believes in requests that never were; and it takes a series' first sample as its
+    start, so the first error of every pod would be lost. A sum in PromQL would fall with every
+    pod that goes.
+
+    When the first look fails, the counters begin at zero at the next one: nobody has a reading to
+    subtract then, and what was before must not pass for what happened since.
 
     A revision Prometheus has no requests of is missing from the answer, as it is with the wrong
     profile; it is never there with zeros. When scraping stops, the counters stand still: nothing
@@ -62,7 +67,8 @@ class PrometheusSource:
             now_s: Seconds since some moment that does not change.
         """
         self._api, self._profile, self._now_s = PrometheusApi(settings), profile, now_s
-        self._watches: dict[tuple[str, str, str], _Watch] = {}
+        self._watches: dict[_Key, _Watch] = {}
+        self._missed: set[_Key] = set()
 
     def read(
         self, service: str, *, namespace: str, revisions: Collection[str]
@@ -84,16 +90,24 @@ class PrometheusSource:
         now_s = self._now_s()
         ages_s = [now_s - self._watches[watches[name]].read_at_s for name in old]
         window_s = max(ages_s, default=0.0) + _OVERLAP_S
-        begun = self._fetch(
-            service, namespace, new, look=lambda text: self._api.latest(text, window_s=_LOOKBACK_S)
-        )
+        try:
+            begun = self._fetch(
+                service,
+                namespace,
+                new,
+                look=lambda text: self._api.latest(text, window_s=_LOOKBACK_S),
+            )
+        except PlatformError:
+            self._missed |= {watches[name] for name in new}
+            raise
         followed = self._fetch(
             service, namespace, old, look=lambda text: self._api.samples(text, window_s=window_s)
         )
         for name in new:
             watch = self._watches[watches[name]] = _Watch(now_s)
-            watch.requests.begin(begun[0][name])
-            watch.latency.begin(begun[1][name])
+            for growth, series in ((watch.requests, begun[0]), (watch.latency, begun[1])):
+                begin = growth.begin if watches[name] in self._missed else growth.follow
+                begin(series[name])
         for name in old:
             watch = self._watches[watches[name]]
             watch.requests.follow(followed[0][name])
