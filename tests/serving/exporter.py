@@ -1,6 +1,6 @@
 """Servers whose metrics pages say exactly what other systems' pages say.
 
-Names, labels, bounds and units are those of the sources named in serving/METRICS.md; the pages are
+Names, labels, bounds and units are those of the sources named in docs/metrics.md; the pages are
 written here, because no client library can be told to write them.
 """
 

@@ -30,7 +30,7 @@ class PrometheusServer:
             folder: Folder for its files.
             scrapes: Its scrape configurations.
             files: "rules" a rule file, "web" its web configuration, "ca" who signed its TLS;
-                "port" the port, where it must be a certain one.
+                "port" the port, where it must be a certain one; "remote_read" as it calls it.
         """
         if shutil.which("prometheus") is None:
             pytest.skip("no prometheus on PATH; Debian: apt-get install prometheus")
@@ -41,6 +41,7 @@ class PrometheusServer:
                        "evaluation_interval": interval},
             "scrape_configs": scrapes,
             "rule_files": [str(files["rules"])] if "rules" in files else [],
+            "remote_read": files.get("remote_read", []),
         }  # fmt: skip
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         port = files.get("port") or free_port()

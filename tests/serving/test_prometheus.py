@@ -20,6 +20,7 @@ from serving.platform.prometheus import PrometheusSource
 from serving.platform.prometheus_api import PrometheusSettings
 from tests.serving import exporter as pages
 from tests.serving.exporter import Exporter, shopflow
+from tests.serving.ports import free_port
 from tests.serving.prometheus_server import PrometheusServer, static
 
 SYSTEMS: dict[str, pages.System] = {
@@ -264,6 +265,27 @@ def test_prometheus_that_went_away_is_an_error_and_the_next_look_makes_up_for_it
     finally:
         server.stop()
         pod.stop()
+
+
+def test_answer_with_a_part_missing_is_refused(tmp_path: Path):
+    elsewhere = {"url": f"http://127.0.0.1:{free_port()}/read", "read_recent": True}
+    server = PrometheusServer(tmp_path, [], remote_read=[elsewhere])
+    try:
+        with pytest.raises(PlatformError, match="incomplete: .*remote_read"):
+            read(PrometheusSource(PrometheusSettings(server.url), SHOPFLOW), "any")
+    finally:
+        server.stop()
+
+
+def test_scrape_target_that_was_two_revisions_is_refused(world: World):
+    """Where no pod label tells them apart, an address may have been given to another revision."""
+    pod, source = world.pod(), world.source("knative-1.19")
+    pages.knative_1_19(pod, "moved-00001", code=200, ms=3, times=5)
+    pages.knative_1_19(pod, "moved-00002", code=200, ms=3, times=5)
+    query = 'target_info{kn_revision_name=~"moved.*"}'
+    wait_until(lambda: len(world.prometheus.query(query)) == 2)
+    with pytest.raises(PlatformError, match="found two revisions there"):
+        read(source, "moved-00001", "moved-00002")
 
 
 def test_prometheus_that_says_nothing_is_an_error():
