@@ -84,37 +84,42 @@ class PrometheusSource:
             PlatformError: If Prometheus does not answer, or what it says cannot be relied on;
                 the next look makes up for it.
         """
-        watches = {revision: (namespace, service, revision) for revision in set(revisions)}
-        new = {name for name, key in watches.items() if key not in self._watches}
-        old = watches.keys() - new
-        now_s = self._now_s()
-        ages_s = [now_s - self._watches[watches[name]].read_at_s for name in old]
-        window_s = max(ages_s, default=0.0) + _OVERLAP_S
+        keys = {name: (namespace, service, name) for name in sorted(set(revisions))}
+        new = [name for name, key in keys.items() if key not in self._watches]
         try:
-            begun = self._fetch(
-                service,
-                namespace,
-                new,
-                look=lambda text: self._api.latest(text, window_s=_LOOKBACK_S),
-            )
+            self._look(service, namespace, keys, new)
+            found = {name: self._counters(name, self._watches[key]) for name, key in keys.items()}
         except PlatformError:
-            self._missed |= {watches[name] for name in new}
+            for name in new:
+                self._watches.pop(keys[name], None)
+                self._missed.add(keys[name])
             raise
+        return {name: metrics for name, metrics in found.items() if metrics.requests}
+
+    def _look(
+        self, service: str, namespace: str, keys: Mapping[str, _Key], new: Collection[str]
+    ) -> None:
+        """Bring the watches up to date; all of them, or none when an answer is missing."""
+        old = [name for name in keys if name not in new]
+        now_s = self._now_s()
+        ages_s = [now_s - self._watches[keys[name]].read_at_s for name in old]
+        window_s = max(ages_s, default=0.0) + _OVERLAP_S
+        begun = self._fetch(
+            service, namespace, new, look=lambda text: self._api.latest(text, window_s=_LOOKBACK_S)
+        )
         followed = self._fetch(
             service, namespace, old, look=lambda text: self._api.samples(text, window_s=window_s)
         )
         for name in new:
-            watch = self._watches[watches[name]] = _Watch(now_s)
+            watch = self._watches[keys[name]] = _Watch(now_s)
             for growth, series in ((watch.requests, begun[0]), (watch.latency, begun[1])):
-                begin = growth.begin if watches[name] in self._missed else growth.follow
+                begin = growth.begin if keys[name] in self._missed else growth.follow
                 begin(series[name])
         for name in old:
-            watch = self._watches[watches[name]]
+            watch = self._watches[keys[name]]
             watch.requests.follow(followed[0][name])
             watch.latency.follow(followed[1][name])
             watch.read_at_s = now_s
-        found = {name: self._counters(name, self._watches[watches[name]]) for name in watches}
-        return {name: metrics for name, metrics in sorted(found.items()) if metrics.requests}
 
     def _fetch(
         self, service: str, namespace: str, revisions: Collection[str], *, look: _Look

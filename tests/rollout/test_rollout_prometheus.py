@@ -19,6 +19,7 @@ from serving.platform.metric_profiles import KNATIVE_1_19, SHOPFLOW, MetricProfi
 from serving.platform.prometheus import PrometheusSource
 from serving.platform.prometheus_api import PrometheusSettings
 from tests.rollout.test_rollout_live import NORMAL_MS, Shop, Traffic
+from tests.serving.exporter import Exporter
 from tests.serving.ports import free_port
 from tests.serving.prometheus_server import PrometheusServer
 
@@ -61,12 +62,14 @@ class Monitored:
         scrape = {"job_name": "predictors", "file_sd_configs": [{"files": [str(self._targets)]}]}
         self.prometheus = PrometheusServer(folder / "prometheus", [scrape])
 
-    def deploy(self, *, fail_every: int = 0) -> None:
-        """Deploy another revision, and have it scraped."""
+    def deploy(self, *, fail_every: int = 0, also: int | None = None) -> None:
+        """Deploy another revision, and have it scraped, and what else is on a port."""
         self._deployed += 1  # equal revisions would be one
         self.shop.deploy(delay_ms=NORMAL_MS + self._deployed, fail_every=fail_every)
         state = json.loads((self._folder / "state" / "test" / "shop" / "status.json").read_text())
-        groups = []
+        groups: list[dict[str, Any]] = []
+        if also is not None:
+            groups.append({"targets": [f"127.0.0.1:{also}"], "labels": {"namespace": "test"}})
         for revision in state["revisions"].values():
             words = Path(f"/proc/{revision['pid']}/cmdline").read_text().split("\0")
             port = words[words.index("--http_port") + 1]
@@ -112,7 +115,6 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
 
 def roll_out_without_data(monitored: Monitored, **where: Any) -> Outcome:
     """Roll out with users who ask all the time, and metrics that are none."""
-    monitored.deploy()
     status = monitored.shop.platform.status("shop")
     patient = replace(POLICY, poll_s=5.0, step_timeout_s=60.0)
     with Traffic(status.url) as traffic:
@@ -125,26 +127,50 @@ def roll_out_without_data(monitored: Monitored, **where: Any) -> Outcome:
     return outcome
 
 
-NOTHING_SEEN = "only 0 requests of the canary and 0 of the stable in 60 s, expected 60"
+def assert_rolled_back_for_want_of_data(outcome: Outcome) -> None:
+    assert outcome.outcome == "rolled_back"
+    assert "only 0 requests of the canary and 0 of the stable" in outcome.reason
+    assert "60 s" in outcome.reason
+    assert [(step.traffic_percent, step.elapsed_s) for step in outcome.steps] == [(30, 60)]
 
 
 def test_with_another_systems_profile_a_rollout_holds_then_rolls_back_saying_so(
-    monitored: Monitored,
+    monitored: Monitored, caplog: pytest.LogCaptureFixture
 ):
+    monitored.deploy()
     outcome = roll_out_without_data(monitored, profile=KNATIVE_1_19)
-    assert (outcome.outcome, outcome.reason) == ("rolled_back", NOTHING_SEEN)
-    assert [(step.traffic_percent, step.elapsed_s) for step in outcome.steps] == [(30, 60)]
+    assert_rolled_back_for_want_of_data(outcome)
+    assert not [line for line in caplog.messages if "Prometheus" in line]
 
 
 def test_with_prometheus_down_a_rollout_holds_then_rolls_back_saying_so(
     monitored: Monitored, caplog: pytest.LogCaptureFixture
 ):
+    monitored.deploy()
     url = f"http://127.0.0.1:{free_port()}"
-    outcome = roll_out_without_data(monitored, url=url)
-    assert (outcome.outcome, outcome.reason) == ("rolled_back", NOTHING_SEEN)
+    assert_rolled_back_for_want_of_data(roll_out_without_data(monitored, url=url))
     # Once before the rollout, once as the step begins, and 12 looks of 5 s each.
     refused = [line for line in caplog.messages if f"Prometheus {url}: no answer" in line]
     assert len(refused) == 14
+
+
+def test_with_nan_among_the_counts_a_rollout_holds_then_rolls_back_saying_so(
+    monitored: Monitored, caplog: pytest.LogCaptureFixture
+):
+    broken = Exporter()
+    broken.start()
+    try:
+        monitored.deploy(also=broken.port)
+        canary = monitored.shop.platform.status("shop").canary.name
+        labels = {"model_name": "shop", "revision": canary, "code": "200"}
+        broken.put("shopflow_predictor_requests_total", labels, float("nan"))
+        query = f'shopflow_predictor_requests_total{{revision="{canary}"}} != 0'
+        while not any(one["value"][1] == "NaN" for one in monitored.prometheus.query(query)):
+            time.sleep(0.1)
+        assert_rolled_back_for_want_of_data(roll_out_without_data(monitored))
+    finally:
+        broken.stop()
+    assert len([line for line in caplog.messages if "found NaN, expected a count" in line]) == 14
 
 
 def test_canary_with_20_percent_errors_is_rolled_back_by_what_prometheus_saw(monitored: Monitored):

@@ -214,11 +214,17 @@ def test_unknown_status_is_refused(world: World):
 
 
 def test_requests_without_latencies_are_refused(world: World):
-    labels = {"model_name": "shop", "revision": "untimed", "code": "200"}
-    world.pod().put("shopflow_predictor_requests_total", labels, 5)
+    labels = {"model_name": "shop", "revision": "untimed"}
+    pod, source = world.pod(), world.source()
+    pod.put("shopflow_predictor_requests_total", labels | {"code": "200"}, 5)
     world.wait_scraped("untimed")
     with pytest.raises(PlatformError, match="no shopflow_predictor_request_seconds_bucket"):
-        read(world.source(), "untimed")
+        read(source, "untimed")
+    pod.put("shopflow_predictor_request_seconds_bucket", labels | {"le": "+Inf"}, 5)
+    query = 'shopflow_predictor_request_seconds_bucket{revision="untimed"}'
+    wait_until(lambda: world.prometheus.query(query) != [])
+    # That look was refused, so this one is the first: what was before is not what happened since.
+    assert read(source, "untimed")["untimed"].requests == {200: 0}
 
 
 def test_pods_whose_bounds_differ_are_refused(world: World):
