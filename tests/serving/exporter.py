@@ -99,6 +99,7 @@ def knative_before_1_19(exporter: Exporter, revision: str, *, code: int, ms: flo
         "response_code": str(code),
         "response_code_class": f"{code // 100}xx",
         "revision_name": revision,
+        "route_tag": "DISABLED",
         "service_name": "shop-predictor",
     }
     exporter.say(
