@@ -39,15 +39,19 @@ class PrometheusSettings:
         Raises:
             PlatformError: Names the setting.
         """
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        try:
+            parts = urlsplit(self.url)
+            if parts.username or parts.password:
+                raise PlatformError("Prometheus: found a password in the URL, expected a token")
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.query or parts.fragment:
             raise PlatformError(f"Prometheus: found {self.url!r}, expected an http(s) base URL")
-        if parts.username or parts.password:
-            raise PlatformError("Prometheus: found a password in the URL, expected a token by file")
         if self.token_file and self.token_env:
             raise PlatformError("Prometheus: found a token by file and by name, expected one")
         has_token = self.token_file or self.token_env
-        if has_token and parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if has_token and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
             raise PlatformError(f"Prometheus: found a token for {self.url}, expected https for it")
         if not 0 < self.timeout_s < math.inf:
             raise PlatformError(f"Prometheus: found timeout_s={self.timeout_s}, expected over 0")

@@ -1,18 +1,10 @@
 """The metrics source against a real Prometheus that scrapes real pages on loopback."""
 
-import socket
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
-import yaml
 
 from serving.platform import PlatformError, RevisionMetrics
 from serving.platform.metric_profiles import PROFILES, SHOPFLOW, find_profile
@@ -20,7 +12,6 @@ from serving.platform.prometheus import PrometheusSource
 from serving.platform.prometheus_api import PrometheusSettings
 from tests.serving import exporter as pages
 from tests.serving.exporter import Exporter, shopflow
-from tests.serving.ports import free_port
 from tests.serving.prometheus_server import PrometheusServer, static
 
 SYSTEMS: dict[str, pages.System] = {
@@ -95,16 +86,6 @@ def wait_until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Run a server on loopback while the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -273,16 +254,6 @@ def test_prometheus_that_went_away_is_an_error_and_the_next_look_makes_up_for_it
         pod.stop()
 
 
-def test_answer_with_a_part_missing_is_refused(tmp_path: Path):
-    elsewhere = {"url": f"http://127.0.0.1:{free_port()}/read", "read_recent": True}
-    server = PrometheusServer(tmp_path, [], remote_read=[elsewhere])
-    try:
-        with pytest.raises(PlatformError, match="incomplete: .*remote_read"):
-            read(PrometheusSource(PrometheusSettings(server.url), SHOPFLOW), "any")
-    finally:
-        server.stop()
-
-
 def test_scrape_target_that_was_two_revisions_is_refused(world: World):
     """Where no pod label tells them apart, an address may have been given to another revision."""
     pod, source = world.pod(), world.source("knative-1.19")
@@ -292,125 +263,6 @@ def test_scrape_target_that_was_two_revisions_is_refused(world: World):
     wait_until(lambda: len(world.prometheus.query(query)) == 2)
     with pytest.raises(PlatformError, match="found two revisions there"):
         read(source, "moved-00001", "moved-00002")
-
-
-def test_prometheus_that_says_nothing_is_an_error():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        source = PrometheusSource(PrometheusSettings(url, timeout_s=0.2), SHOPFLOW)
-        with pytest.raises(PlatformError, match="no answer: timed out"):
-            read(source, "any")
-
-
-def test_what_is_no_prometheus_is_an_error(world: World):
-    url = f"http://127.0.0.1:{world.pod().port}"
-
-    class Page(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html>please sign in</html>")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with pytest.raises(PlatformError, match="HTTP 501"):
-        read(PrometheusSource(PrometheusSettings(url), SHOPFLOW), "any")
-    with serving(Page) as url, pytest.raises(PlatformError, match="please sign in"):
-        read(PrometheusSource(PrometheusSettings(url), SHOPFLOW), "any")
-
-
-def test_query_prometheus_refuses_is_told_in_its_words(world: World):
-    broken = replace(SHOPFLOW, requests="no such metric")
-    source = PrometheusSource(PrometheusSettings(world.prometheus.url), broken)
-    with pytest.raises(PlatformError, match="HTTP 400: bad_data .*parse error"):
-        read(source, "any")
-
-
-def test_token_is_read_by_reference_at_every_look(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    class Guard(BaseHTTPRequestHandler):
-        """What stands before Prometheus on a cluster: no token, no answer."""
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Authorization") != "Bearer right":
-                self.send_response(401)
-                self.end_headers()
-                return
-            answer = httpx.post(
-                world.prometheus.url + self.path,
-                content=body,
-                headers={"Content-Type": self.headers["Content-Type"]},
-                trust_env=False,
-            )
-            self.send_response(answer.status_code)
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    token = tmp_path / "token"
-    with serving(Guard) as url:
-        source = PrometheusSource(PrometheusSettings(url, token_file=token), SHOPFLOW)
-        with pytest.raises(PlatformError, match="no token in .*No such file"):
-            read(source, "any")
-        token.write_text("wrong-secret\n")
-        with pytest.raises(PlatformError, match="HTTP 401") as refused:
-            read(source, "any")
-        assert "wrong-secret" not in str(refused.value)
-        token.write_text("right\n")
-        assert read(source, "any") == {}
-
-        by_name = PrometheusSource(PrometheusSettings(url, token_env="SHOP_TOKEN"), SHOPFLOW)
-        with pytest.raises(PlatformError, match="no bearer token in SHOP_TOKEN"):
-            read(by_name, "any")
-        monkeypatch.setenv("SHOP_TOKEN", "right")
-        assert read(by_name, "any") == {}
-        with pytest.raises(PlatformError, match="HTTP 401"):
-            read(PrometheusSource(PrometheusSettings(url), SHOPFLOW), "any")
-
-
-def test_tls_is_verified(tmp_path: Path):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out",
-         "cert.pem"],
-        cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
-    web = tmp_path / "web.yml"
-    web.write_text(
-        yaml.safe_dump({"tls_server_config": {"cert_file": "cert.pem", "key_file": "key.pem"}})
-    )
-    server = PrometheusServer(tmp_path, [], web=web, ca=tmp_path / "cert.pem")
-    try:
-        with pytest.raises(PlatformError, match="CERTIFICATE_VERIFY_FAILED"):
-            read(PrometheusSource(PrometheusSettings(server.url), SHOPFLOW), "any")
-        trusting = PrometheusSettings(server.url, ca_file=tmp_path / "cert.pem")
-        assert read(PrometheusSource(trusting, SHOPFLOW), "any") == {}
-    finally:
-        server.stop()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"url": "prometheus:9090"}, "expected an http"),
-        ({"url": "ftp://prometheus"}, "expected an http"),
-        ({"url": "http://prometheus/?query=up"}, "expected an http"),
-        ({"url": "https://me:secret@prometheus"}, "found a password in the URL"),
-        ({"url": "http://prometheus", "token_env": "T"}, "expected https"),
-        ({"url": "https://prometheus", "token_env": "T", "token_file": Path("t")}, "expected one"),
-        ({"url": "https://prometheus", "timeout_s": 0.0}, "timeout_s"),
-        ({"url": "https://prometheus", "ca_file": Path("nowhere.pem")}, "no certificates"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_at_once(settings: dict, message: str):
-    with pytest.raises(PlatformError, match=message) as refused:
-        PrometheusSource(PrometheusSettings(**settings), SHOPFLOW)
-    assert "secret" not in str(refused.value)
 
 
 def test_unknown_profile_is_refused_with_the_known_ones():
