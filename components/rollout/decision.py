@@ -78,7 +78,7 @@ def decide(state: RolloutState, observation: Observation, policy: RolloutPolicy)
     `step_timeout_s` it rolls back.
     """
     canary = observation.canary
-    stable = observation.stable if observation.stable.requests else state.baseline
+    stable = _stable(state, observation, policy)
     enough = canary.requests >= policy.min_requests and (
         not state.has_stable or stable.requests >= policy.min_requests
     )
@@ -110,6 +110,14 @@ def decide(state: RolloutState, observation: Observation, policy: RolloutPolicy)
         waited = f"only {seen} in {observation.elapsed_s:.0f} s"
         return Action("roll_back", f"{waited}, expected {policy.min_requests}", checks)
     return Action("hold", f"{seen} of {policy.min_requests}", checks)
+
+
+def _stable(state: RolloutState, observation: Observation, policy: RolloutPolicy) -> Window:
+    # Counters that were scraped are late: at 100 % the last requests of the step before still
+    # come in, never enough to compare with.
+    if policy.steps[state.step] == 100 and state.baseline.requests:
+        return state.baseline
+    return observation.stable if observation.stable.requests else state.baseline
 
 
 def two_proportion_p_value(

@@ -94,6 +94,16 @@ def test_at_100_percent_the_stables_last_step_is_compared_with():
     assert decide(state, observe(window(100, 20), Window()), POLICY).kind == "roll_back"
 
 
+def test_at_100_percent_late_counts_of_the_stable_are_not_waited_for():
+    """Prometheus scrapes some of the last step's requests after the step has ended."""
+    state = RolloutState(step=3, baseline=window(1900))
+    late = window(7, 7)
+    assert decide(state, observe(window(100), late), POLICY).kind == "promote"
+    assert decide(state, observe(window(100, 20), late), POLICY).kind == "roll_back"
+    # With nothing to compare with, seven are not enough.
+    assert decide(RolloutState(step=3), observe(window(100), late), POLICY).kind == "hold"
+
+
 @pytest.mark.parametrize(
     ("canary", "expected"),
     [
