@@ -27,11 +27,12 @@ from serving.platform.requested import read_request
 from serving.platform.service_state import (
     adopted,
     expected_split,
-    inference_service,
     is_in,
+    named,
     service_status,
 )
 from serving.platform.standard import StandardMode
+from serving.platform.trial import Trials
 
 
 class MetricsSource(Protocol):
@@ -77,6 +78,7 @@ class KServePlatform:
         self._cluster, self._namespace, self._metrics = cluster, namespace, metrics
         self._sender, self._waits, self._now = sender or Sender(), waits or Waits(), now
         self._changes = ServiceChanges(cluster, namespace, self._waits)
+        self._trials = Trials(self._changes, namespace, restore_s=self._waits.restore_s)
         self._records = RecordStore(cluster, namespace)
         self._leases = RolloutLeases(cluster, namespace, now=now)
         self._mine: dict[str, str] = {}
@@ -88,7 +90,7 @@ class KServePlatform:
         if live is None:
             return ServiceStatus(service, last_rollback=record.last_rollback if record else None)
         mode = self._mode(live)
-        record = record or adopted(live, mode)
+        record = named(record or adopted(live, mode), live, mode)
         return service_status(live, record, mode.observe(live, *_names(record)))
 
     def deploy(
@@ -127,10 +129,10 @@ class KServePlatform:
                     return self.status(service)
         unchanged = before.stable is not None and before.stable.digest == candidate.digest
         if not unchanged:
-            self._rehearse(service, wanted, mode)
+            self._trials.rehearse(service, wanted, mode)
         self._leases.take(service, candidate.digest)
         if live is not None and (unchanged or self._has_users(before.candidate, live, mode)):
-            before = self._restore(service, before, live, mode)
+            before = self._restored(service, before, live, mode)
             if unchanged:
                 self._ended(service)
                 return self.status(service)
@@ -138,8 +140,7 @@ class KServePlatform:
             live = self._changes.live(service)
         self._mine[service] = candidate.digest
         wanted = self._records.write(service, wanted)
-        self._changes.apply(service, self._body(service, wanted, mode, percent=0), live)
-        wanted = self._await_candidate(service, wanted, mode, timeout_s=timeout_s)
+        wanted = self._trials.begin(service, wanted, live, mode, timeout_s=timeout_s)
         self._records.write(service, self._event(wanted, "deployed", wanted.candidate))
         return self.status(service)
 
@@ -152,7 +153,9 @@ class KServePlatform:
                 f"{service}: asked for {percent} %, expected 0 or 100: this cluster cannot split "
                 "the traffic (its route lists one revision only); roll out with steps=100"
             )
-        self._changes.apply(service, self._body(service, record, mode, percent=percent), live)
+        self._changes.apply(
+            service, self._trials.body(service, record, mode, percent=percent), live
+        )
         self._changes.await_split(service, mode, expected_split(record, percent))
         self._records.write(
             service, self._event(record, "traffic", record.candidate, f"{percent} %")
@@ -163,7 +166,7 @@ class KServePlatform:
         """Make the canary the stable revision and take the old one away."""
         live, record, mode = self._on_trial(service)
         after = replace(record, stable=record.candidate, candidate=None)
-        self._changes.apply(service, self._body(service, after, mode), live)
+        self._changes.apply(service, self._trials.body(service, after, mode), live)
         self._changes.await_split(service, mode, expected_split(after, 100), alone=True)
         self._records.write(service, self._event(after, "promoted", after.stable))
         self._ended(service)
@@ -180,7 +183,7 @@ class KServePlatform:
         name = record.candidate.name or record.candidate.digest
         record = replace(record, last_rollback=Rollback(name, reason))
         record = self._event(record, "rolled_back", record.candidate, reason)
-        self._restore(service, record, live, mode)
+        self._restored(service, record, live, mode)
         self._ended(service)
         return self.status(service)
 
@@ -192,7 +195,7 @@ class KServePlatform:
         if live is None:
             raise PlatformError(f"{service}: no such service in namespace {self._namespace}")
         mode = self._mode(live)
-        record = record or adopted(live, mode)
+        record = named(record or adopted(live, mode), live, mode)
         if revision is None:
             url = service_status(live, record, mode.observe(live)).url
         else:
@@ -246,77 +249,17 @@ class KServePlatform:
             )
         if lease:
             self._leases.take(service, digest)
-        return live, record, self._mode(live)
+        mode = self._mode(live)
+        return live, named(record, live, mode), mode
 
     def _ended(self, service: str) -> None:
         self._leases.give_back(service)
         self._mine.pop(service, None)
 
-    def _body(
-        self, service: str, record: ReleaseRecord, mode: TrafficMode, *, percent: int = 100
-    ) -> JSON:
-        return inference_service(
-            service,
-            self._namespace,
-            record,
-            mode=mode,
-            spec=mode.spec(record, percent),
-            hidden=record.stable is None and percent == 0,
-        )
-
-    def _rehearse(self, service: str, wanted: ReleaseRecord, mode: TrafficMode) -> None:
-        """Ask for the canary, and for its promotion, without doing either."""
-        promoted = replace(wanted, stable=wanted.candidate, candidate=None)
-        self._changes.rehearse(
-            service,
-            self._body(service, wanted, mode, percent=0),
-            self._body(service, promoted, mode),
-        )
-
-    def _await_candidate(
-        self, service: str, record: ReleaseRecord, mode: TrafficMode, *, timeout_s: float
-    ) -> ReleaseRecord:
-        """Wait until the candidate is ready and without users; learn whether it could have some."""
-        assert record.candidate is not None
-        name, observed = self._changes.await_ready(
-            service, record.candidate, mode, timeout_s=timeout_s
-        )
-        record = replace(record, candidate=replace(record.candidate, name=name))
-        self._changes.await_split(service, mode, expected_split(record, 0))
-        if record.stable is not None and record.splits and not observed.weighted:
-            record = replace(record, splits=self._changes.lists_canary(service, mode))
-        return record
-
-    def _restore(
+    def _restored(
         self, service: str, record: ReleaseRecord, live: Mapping[str, Any], mode: TrafficMode
     ) -> ReleaseRecord:
-        """Give everybody the stable revision, take the candidate away; return the new record."""
-        stable, after = record.stable, replace(record, candidate=None)
-        if stable is None:
-            self._changes.remove(service)
-            return self._records.write(service, after)
-        if isinstance(mode, KnativeMode) and record.candidate and is_in(live, record.candidate):
-            # Without a share the newest ready revision would get everything: first the users,
-            # then the stable predictor as a revision of its own, then the share may go.
-            spec = mode.spec(record, 0)
-            self._changes.apply(service, self._with(service, after, mode, spec), live, force=True)
-            self._changes.await_no_users(service, mode, record.candidate.name)
-            spec = mode.restoring_spec(stable)
-            self._changes.apply(service, self._with(service, after, mode, spec), live, force=True)
-            name, _ = self._changes.await_ready(
-                service, stable, mode, timeout_s=self._waits.restore_s
-            )
-            after = replace(after, stable=replace(stable, name=name))
-        self._changes.apply(service, self._body(service, after, mode), live, force=True)
-        self._changes.await_split(service, mode, expected_split(after, 100), alone=True)
-        return self._records.write(service, after)
-
-    def _with(
-        self, service: str, record: ReleaseRecord, mode: TrafficMode, spec: Mapping[str, Any]
-    ) -> JSON:
-        return inference_service(
-            service, self._namespace, record, mode=mode, spec=spec, hidden=False
-        )
+        return self._records.write(service, self._trials.end(service, record, live, mode))
 
     def _has_users(
         self, candidate: KnownRevision | None, live: Mapping[str, Any], mode: TrafficMode

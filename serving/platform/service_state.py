@@ -1,6 +1,7 @@
 """A service as the release record and the cluster together describe it; pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from serving.platform.cluster import JSON
@@ -91,6 +92,14 @@ def is_in(live: Mapping[str, Any], known: KnownRevision) -> bool:
         (one.get("annotations") or {}).get(DIGEST_ANNOTATION, "") == known.digest
         for one in predictors
     )
+
+
+def named(record: ReleaseRecord, live: Mapping[str, Any], mode: TrafficMode) -> ReleaseRecord:
+    """Return the record with the candidate's name, as far as the cluster has given it one."""
+    candidate = record.candidate
+    if candidate is None or candidate.name or not is_in(live, candidate):
+        return record
+    return replace(record, candidate=replace(candidate, name=mode.revision_name(live, candidate)))
 
 
 def service_status(

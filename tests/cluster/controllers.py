@@ -22,7 +22,7 @@ class KServeItself(AbstractContextManager["KServeItself"]):
 
     mode = "Standard"
     broken = "gs://models/no-such-model/1"
-    words = "no files found"
+    words = told = "no files found"
     controller = "kserve"
 
     def __init__(self, cluster: Cluster, namespace: str, *, weighted: bool) -> None:

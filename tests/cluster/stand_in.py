@@ -37,6 +37,7 @@ class KServeStandIn:
     """
 
     broken = "gs://models/broken/1"
+    told = "no saved_model.pb"
     words = "no saved_model.pb.*exit code 78|exit code 78.*no saved_model.pb"
 
     def __init__(

@@ -1,17 +1,25 @@
 """The KServe platform on a real API server, with a stand-in for the controllers."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
+from components.deploy.inference_service import build_inference_service
+from components.deploy.settings import DeploySettings
 from serving.platform import PlatformError, RevisionFailed, ServiceStatus
 from serving.platform.changes import Waits
 from serving.platform.cluster import path
 from serving.platform.kserve import KServePlatform
+from serving.platform.prediction import Sender
+from serving.platform.release_record import KnownRevision, ReleaseRecord
+from serving.platform.requested import read_request
+from serving.platform.standard import StandardMode
 from tests.cluster.api_server import ApiServer
 from tests.cluster.controllers import KServeItself
 from tests.cluster.stand_in import ISVC, KServeStandIn, cluster_of
@@ -88,6 +96,33 @@ def connected(controllers, **options: Any) -> KServePlatform:
         controller=controllers.controller,
         **options,
     )
+
+
+class Gateway:
+    """Answers every prediction, and remembers path and host of the request."""
+
+    def __enter__(self):
+        self.asked = asked = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                asked.append((self.path, self.headers["Host"]))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'{"predictions": []}')
+
+            def log_message(self, *_):
+                return
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def promoted(platform: KServePlatform, version: int) -> str:
@@ -208,9 +243,11 @@ def test_candidate_that_cannot_start_fails_with_the_reason_and_has_no_users(plat
     assert "exit code" in str(failure.value) and "\n" not in str(failure.value)
     status = platform.status("shop")
     assert (status.canary.ready, status.canary.traffic_percent) == (False, 0)
+    assert controllers.told in status.canary.reason
     assert status.stable.traffic_percent == 100
     after = platform.roll_back("shop", reason=str(failure.value))
     assert (after.canary, after.stable.storage_uri) == (None, "gs://models/shop/1")
+    assert after.last_rollback.revision == status.canary.name
     assert controllers.splits == [{stable: 100}] + [{after.stable.name: 100}] * (
         controllers.mode == "Knative"  # brings the old predictor back as a new revision
     )
@@ -277,6 +314,98 @@ def test_deleted_service_leaves_nothing(platform, controllers):
     mine = path("v1", "configmaps", controllers.namespace)
     left = controllers.cluster.items(mine, labelSelector="app.kubernetes.io/managed-by=shopflow")
     assert left == []
+
+
+def test_request_goes_to_the_revision_that_is_named(platform, controllers):
+    stable = promoted(platform, 1)
+    canary = platform.deploy(service(2)).canary.name
+    with Gateway() as gateway:
+        sending = connected(controllers, sender=Sender(gateway.url))
+        answer = sending.predict("shop", {"instances": [{"user": "u"}]}, revision=canary)
+        assert (answer.status_code, answer.revision) == (200, canary)
+        sending.predict("shop", {"instances": []}, revision=stable)
+        sending.predict("shop", {"instances": []})
+        with pytest.raises(PlatformError, match="found no address of shop-predictor-9"):
+            sending.predict("shop", {"instances": []}, revision="shop-predictor-9")
+    paths, hosts = zip(*gateway.asked, strict=True)
+    assert set(paths) == {"/v1/models/shop:predict"}
+    if controllers.mode == "Standard":
+        assert hosts[:2] == (
+            f"{canary}.{controllers.namespace}.svc",
+            f"{stable}.{controllers.namespace}.svc",
+        )
+    else:
+        assert [host.split("-")[0] for host in hosts[:2]] == ["latest", "prev"]
+    assert hosts[2].startswith("shop") and hosts[2].endswith("example.com")
+
+
+def test_metrics_without_prometheus_are_no_data(platform):
+    with pytest.raises(PlatformError, match="shop: no data: found no Prometheus, expected kserve:"):
+        platform.metrics("shop")
+
+
+def test_metrics_are_asked_for_by_revision_name(platform, controllers):
+    class Source:
+        def read(self, service, *, namespace, revisions):
+            self.asked = (service, namespace, sorted(revisions))
+            return {}
+
+    stable = promoted(platform, 1)
+    canary = platform.deploy(service(2)).canary.name
+    source = Source()
+    assert connected(controllers, metrics=source).metrics("shop") == {}
+    assert source.asked == ("shop", controllers.namespace, sorted([stable, canary]))
+
+
+def test_change_of_settings_alone_is_a_release_of_its_own(platform, controllers):
+    promoted(platform, 1)
+    if controllers.mode == "Standard" and isinstance(controllers, KServeItself):
+        # KServe promotes by predictor.name, which it lets change only together with the model.
+        with pytest.raises(PlatformError, match="refused before anything changed.*model change"):
+            platform.deploy(service(1, timeout=7))
+        assert "canary" not in live(platform)["spec"]
+        return
+    assert platform.deploy(service(1, timeout=7)).canary.storage_uri == "gs://models/shop/1"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cpu": "1", "memory": "2Gi", "gpus": 1, "service_account": "models", "min_replicas": 1},
+        {"autoscaler": "hpa", "scale_metric": "cpu", "scale_target": 70, "max_replicas": 4},
+        {
+            "autoscaler": "keda",
+            "keda_query": "up",
+            "keda_server": "http://prometheus:9090",
+            "keda_threshold": "10",
+        },
+        {"image": "registry.example/shopflow/predictor:1", "secret_env": {"A": "secret/key"}},
+        {"logger_url": "http://events.example", "scraped": True, "pull_secrets": ("registry",)},
+    ],
+)
+def test_kserve_accepts_every_setting_for_a_canary_and_for_its_promotion(
+    cluster, namespace, settings
+):
+    with KServeItself(cluster, namespace, weighted=True) as controllers:
+        platform = connected(controllers)
+        known = []
+        for version in (1, 2):
+            built = build_inference_service(
+                service="shop",
+                namespace=namespace,
+                package_uri=f"gs://models/shop/{version}",
+                settings=DeploySettings(**settings),
+            )
+            template = read_request(built, namespace=namespace).template
+            mode = StandardMode(controllers.cluster, namespace)
+            known.append(KnownRevision(mode.stamp(template)))
+        first = ReleaseRecord(candidate=known[0])
+        platform._trials.rehearse("shop", first, mode)
+        platform._changes.apply("shop", platform._trials.body("shop", first, mode), None)
+        both = ReleaseRecord(stable=known[0], candidate=known[1])
+        mode.check(both)
+        platform._trials.rehearse("shop", both, mode)
+        assert live(platform)["spec"]["predictor"]["name"] == known[0].template["name"]
 
 
 def live(platform: KServePlatform) -> dict[str, Any]:
