@@ -65,11 +65,8 @@ class ServiceChanges:
             try:
                 self._cluster.apply(self._path(service), body, dry_run=True)
             except ApiError as error:
-                hint = (
-                    ": KServe before 0.20 has no canary in Standard mode"
-                    if "spec.canary" in str(error) and "unknown" in str(error)
-                    else ""
-                )
+                old = ".spec.canary: field not declared" in str(error)
+                hint = ": KServe before 0.20 has no canary in Standard mode" * old
                 raise PlatformError(
                     f"{service}: refused before anything changed: {error}{hint}"
                 ) from error

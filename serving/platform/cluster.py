@@ -235,7 +235,9 @@ def _error(method: str, where: str, error: client.ApiException) -> ApiError:
         status = {}
     reason = status.get("message") or error.reason or "no reason given"
     message = f"{method} {where}: {error.status}: {reason}"
-    if error.status in _AGAIN or error.status == 0:
+    # Server-side apply answers 500 to a field that the kind does not have, today and tomorrow.
+    unknown = "field not declared in schema" in reason
+    if (error.status in _AGAIN or error.status == 0) and not unknown:
         again = _Again(message, status=error.status)
         after = (error.headers or {}).get("Retry-After", "")
         again.after_s = float(after) if after.isdigit() else 0.0

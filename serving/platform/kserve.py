@@ -22,7 +22,7 @@ from serving.platform.interface import (
 from serving.platform.knative import KnativeMode
 from serving.platform.lease import RolloutLeases
 from serving.platform.prediction import Sender
-from serving.platform.release_record import KnownRevision, RecordStore, ReleaseRecord
+from serving.platform.release_record import Event, KnownRevision, RecordStore, ReleaseRecord
 from serving.platform.requested import read_request
 from serving.platform.service_state import (
     adopted,
@@ -218,6 +218,13 @@ class KServePlatform:
         if record.candidate is not None:
             self._leases.renew(service, record.candidate.digest)
         return self._metrics.read(service, namespace=self._namespace, revisions=_names(record))
+
+    def history(self, service: str) -> tuple[Event, ...]:
+        """Return what was done to the service, oldest first."""
+        record = self._records.read(service)
+        if record is None:
+            raise PlatformError(f"{service}: found no release record in {self._namespace}")
+        return record.events
 
     def delete(self, service: str) -> None:
         """Stop the service and forget it; one that does not exist is no error."""

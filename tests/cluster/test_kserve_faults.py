@@ -77,8 +77,10 @@ def test_conflicts_are_told_apart(api_server, note):
 
 def test_unknown_field_is_refused_and_not_dropped(api_server, bare_namespace):
     where = path(ISVC, "inferenceservices", bare_namespace, "shop")
-    with pytest.raises(PlatformError, match="spec.predictor.replica"):
-        cluster_of(api_server.kubeconfig).apply(where, service(1, replica=1))
+    with FaultyProxy(api_server) as proxy:
+        with pytest.raises(PlatformError, match="spec.predictor.replica: field not declared"):
+            proxy.connect().apply(where, service(1, replica=1))
+        assert len(proxy.seen) == 1
 
 
 def test_record_whose_answer_got_lost_was_written(api_server, bare_namespace):

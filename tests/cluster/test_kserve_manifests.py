@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from serving.platform import PlatformError
-from serving.platform.cluster import path
+from serving.platform.cluster import connect_cluster, path
+from tests.cluster.api_server import ApiServer
 from tests.cluster.manifests import read
 from tests.cluster.stand_in import cluster_of
 from tests.cluster.test_kserve_platform import WAITS, Deploying, service, stand_in
@@ -33,14 +34,28 @@ def install(cluster, folder: str, namespace: str) -> list[dict]:
     return manifests
 
 
+def account_kubeconfig(server: ApiServer, namespace: str, folder: Path) -> Path:
+    """The pipeline's service account with a token, as a pod has one."""
+    account = path("v1", "serviceaccounts", namespace, "shopflow-pipeline")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = cluster_of(server.kubeconfig).create(f"{account}/token", request)["status"]["token"]
+    content = yaml.safe_load(server.kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": token}
+    (folder / "kubeconfig").write_text(yaml.safe_dump(content))
+    return folder / "kubeconfig"
+
+
 @pytest.mark.parametrize("kind", ["knative", "ingress"])
-def test_role_is_enough_for_every_verb_of_the_platform(api_server, bare_namespace, kind):
+def test_role_is_enough_for_every_verb_of_the_platform(
+    api_server, bare_namespace, kind, tmp_path, monkeypatch
+):
     admin = cluster_of(api_server.kubeconfig)
     with stand_in(api_server, bare_namespace, kind) as controllers:
         install(admin, "manifests", bare_namespace)
-        account = f"system:serviceaccount:{bare_namespace}:shopflow-pipeline"
+        kubeconfig = account_kubeconfig(api_server, bare_namespace, tmp_path)
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
         platform = Deploying(
-            cluster_of(api_server.write_kubeconfig(account)),
+            connect_cluster(),
             namespace=bare_namespace,
             waits=WAITS,
             controller=controllers.controller,

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from components.deploy.deploy import deploy
 from components.deploy.inference_service import DeploySettings
@@ -13,7 +14,8 @@ from components.errors import InputError
 from components.object_store import open_store, upload_tree
 from components.rollout.policy import RolloutPolicy
 from components.rollout.rollout import roll_out
-from serving.platform import RevisionMetrics, connect
+from serving.platform import PlatformError, RevisionMetrics, connect
+from serving.platform.__main__ import app
 from serving.platform.kserve import KServePlatform
 from tests.cluster.stand_in import cluster_of
 from tests.cluster.test_kserve_platform import WAITS, stand_in
@@ -111,6 +113,7 @@ def release(api_server, bare_namespace, tmp_path, monkeypatch):
             )
 
         run.models, run.platform = models, platform
+        run.name, run.namespace = name, bare_namespace
         run.status = lambda: connect(name, namespace=bare_namespace).status("shop")
         run.controllers = controllers
         yield run
@@ -167,6 +170,32 @@ def test_rollout_whose_process_dies_after_promoting_is_promoted_when_repeated(re
         dying.promote("shop")
     assert rolled_out(release, path, release.platform()) == "promoted"
     assert release.status().stable.storage_uri == packages[0]
+
+
+def test_running_rollout_is_aborted_from_the_command_line_and_the_history_says_so(
+    release, packages
+):
+    assert rolled_out(release, release(packages[0]), release.platform()) == "promoted"
+    release(packages[1])
+    running = release.platform()
+    running.set_traffic("shop", 50)
+    options = ["shop", "--platform", release.name, "--namespace", release.namespace]
+    done = CliRunner().invoke(app, ["abort", *options, "--reason", "wrong prices"])
+    assert done.exit_code == 0, done.output
+    assert release.status().canary is None
+    with pytest.raises(PlatformError, match="found no canary"):
+        running.set_traffic("shop", 100)
+    events = release.platform().history("shop")
+    assert [(event.what, event.storage_uri[-1], event.why) for event in events] == [
+        ("deployed", "1", ""),
+        ("traffic", "1", "100 %"),
+        ("promoted", "1", ""),
+        ("deployed", "2", ""),
+        ("traffic", "2", "50 %"),
+        ("rolled_back", "2", "wrong prices"),
+    ]
+    listed = CliRunner().invoke(app, ["history", *options])
+    assert "wrong prices" in listed.output and packages[1] in listed.output
 
 
 def test_package_of_this_machine_is_refused_before_the_cluster_is_changed(
