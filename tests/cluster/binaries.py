@@ -71,7 +71,9 @@ def _build_into(target: Path) -> None:
     # -s -w: no debug information, a third of the size. -X: what a release build of Kubernetes says
     # it is; others read its version and take none for an answer.
     flags = f"-s -w -X k8s.io/component-base/version.gitVersion={version}"
-    _go("build", "-trimpath", f"-ldflags={flags}", "-o", f"{unfinished}/", "tool")
+    _go(
+        "build", "-trimpath", "-buildvcs=false", f"-ldflags={flags}", "-o", f"{unfinished}/", "tool"
+    )
     for name, clear in _CLEAR_NAMES.items():
         (unfinished / name).rename(unfinished / clear)
     unfinished.rename(target)
