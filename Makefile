@@ -2,13 +2,18 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint type golden bench bench-ingest bench-preprocess bench-train stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
 
 test: .venv/ready  ## all tests
 	$(BIN)/python -m pytest
+
+# KUBECONFIG=… make cluster-test runs them on that cluster instead: tests/cluster/README.md.
+cluster-test: export SHOPFLOW_TEST_KUBECONFIG := $(KUBECONFIG)
+cluster-test: .venv/ready  ## the tests on a real Kubernetes API server, KServe and Knative; needs Go
+	$(BIN)/python -m pytest tests/cluster
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

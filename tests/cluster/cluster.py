@@ -9,6 +9,7 @@ from kubernetes import dynamic
 
 from tests.cluster.api_server import ApiServer
 from tests.cluster.daemon import Daemon
+from tests.cluster.knative import start_knative
 from tests.cluster.kserve import start_kserve
 from tests.cluster.manifests import connect, install_custom_resources
 from tests.cluster.nodes import start_nodes
@@ -63,6 +64,7 @@ class OwnCluster:
             install_custom_resources(connect(self._server.kubeconfig))
             self._daemons += start_nodes(binaries, self._server)
             self._stand_ins = StandIns(self._server.kubeconfig)
+            self._daemons.append(start_knative(binaries, self._server))
             self._daemons.append(start_kserve(binaries, self._server, mode="Standard"))
         except BaseException:
             self.stop()

@@ -14,7 +14,16 @@ from tests.cluster.daemon import Daemon
 from tests.cluster.manifests import apply, connect, install_custom_resources
 from tests.cluster.stand_ins import CANARY_WEIGHTS
 
+_BUILT_FOR = {"binaries", "api_server", "cluster"}
+_BUILD_TIMEOUT_S = 3600
 _DAEMONS: pytest.StashKey[list[Daemon]] = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests time to build the cluster's programs: the first one that needs them waits."""
+    for item in items:
+        if _BUILT_FOR & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(_BUILD_TIMEOUT_S))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_GRACE_S = 10.0
 _POLL_S = 0.05
 _TAIL_LINES = 12
 _TAIL_WIDTH = 300
@@ -36,6 +35,7 @@ class Daemon:
         *,
         log: Path,
         environment: Mapping[str, str] | None = None,
+        grace_s: float = 10.0,
     ) -> None:
         """Start the program; the kernel kills it when the thread that called this ends.
 
@@ -43,8 +43,9 @@ class Daemon:
             command: Program and arguments.
             log: Where its output goes.
             environment: Additional environment.
+            grace_s: How long `stop` lets it end by itself.
         """
-        self.name, self.log = log.stem, log
+        self.name, self.log, self._grace_s = log.stem, log, grace_s
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(word) for word in command],
@@ -82,7 +83,7 @@ class Daemon:
             return
         self._process.terminate()
         try:
-            self._process.wait(_GRACE_S)
+            self._process.wait(self._grace_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

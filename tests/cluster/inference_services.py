@@ -91,6 +91,13 @@ def condition(resource: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return {}
 
 
+def last_failure(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what KServe says about the model that could not be loaded, empty when none."""
+    model = (resource.get("status") or {}).get("modelStatus", {})
+    found: dict[str, Any] = model.get("lastFailureInfo", {})
+    return found
+
+
 def split(route: Mapping[str, Any]) -> dict[str, int]:
     """Return the weights of an HTTPRoute's only rule by Service."""
     (rule,) = route["spec"]["rules"]

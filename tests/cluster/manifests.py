@@ -13,6 +13,7 @@ from tests.cluster.binaries import module_dirs
 KSERVE = "github.com/kserve/kserve"
 KNATIVE_SERVING = "knative.dev/serving"
 KNATIVE_NETWORKING = "knative.dev/networking"
+KNATIVE_CACHING = "knative.dev/caching"
 GATEWAY_API = "sigs.k8s.io/gateway-api"
 # Folders and files below each module that hold CustomResourceDefinitions.
 _CRDS = {
@@ -25,8 +26,9 @@ _CRDS = {
         "config/crd/full/serving.kserve.io_trainedmodels.yaml",
         "config/crd/full/clusterstoragecontainer",
     ),
-    KNATIVE_SERVING: ("config/core/300-resources", "config/core/999-cache.yaml"),
+    KNATIVE_SERVING: ("config/core/300-resources",),
     KNATIVE_NETWORKING: ("config",),
+    KNATIVE_CACHING: ("config",),
 }
 _FIELD_MANAGER = "shopflow-tests"
 _ESTABLISHED_TIMEOUT_S = 60.0

@@ -9,6 +9,7 @@ from tests.cluster.inference_services import (
     get,
     inference_service,
     is_ready,
+    last_failure,
     put,
     split,
     wait_for,
@@ -27,10 +28,6 @@ def service(cluster, namespace):
 
 def canary_is_ready(resource):
     return [found["ready"] for found in resource["status"].get("canaryStatuses", ())] == [True]
-
-
-def last_failure(resource):
-    return (resource.get("status") or {}).get("modelStatus", {}).get("lastFailureInfo", {})
 
 
 def test_kserve_makes_the_deploy_step_s_inference_service_ready(cluster, namespace, service):
