@@ -98,14 +98,15 @@ class ServiceChanges:
                 return
             except Outdated as error:
                 now = self._cluster.get(where)
+                if now is not None and now["metadata"]["generation"] == _generation(seen):
+                    version = now["metadata"]["resourceVersion"]  # only its status was written
+                    continue
                 if now is not None and contains(now["spec"], body["spec"]):
                     return  # applied before, only the answer got lost
-                if now is None or now["metadata"]["generation"] != _generation(seen):
-                    raise PlatformError(
-                        f"{service}: found its spec changed by {_last_editor(now)} meanwhile, "
-                        f"expected generation {_generation(seen)}"
-                    ) from error
-                version = now["metadata"]["resourceVersion"]  # only its status was written
+                raise PlatformError(
+                    f"{service}: found its spec changed by {_last_editor(now)} meanwhile, "
+                    f"expected generation {_generation(seen)}"
+                ) from error
         raise PlatformError(f"{service}: found its status changing faster than it can be applied")
 
     def await_split(
@@ -117,7 +118,7 @@ class ServiceChanges:
             service: Name of the service.
             mode: How KServe runs it.
             expected: Percentage (above zero) by revision name.
-            alone: Whether a route in Standard mode shall list no other revision, not even at 0 %.
+            alone: Whether in Standard mode no canary may be left, not even at 0 %.
 
         Raises:
             PlatformError: If they are not in time.
@@ -130,8 +131,10 @@ class ServiceChanges:
                     f"{service}: found it deleted meanwhile, expected {dict(expected)}"
                 )
             found = mode.observe(live, *expected)
-            listed = found.weighted and alone and mode.mode == "Standard"
-            if found.split == expected and found.settled and not listed:
+            # KServe reports canaries until it has taken their Deployments away.
+            beside = found.weighted or (live.get("status") or {}).get("canaryStatuses")
+            busy = alone and mode.mode == "Standard" and beside
+            if found.split == expected and found.settled and not busy:
                 return found
         split = dict(found.split) if found else {}
         raise PlatformError(

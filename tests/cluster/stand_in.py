@@ -44,6 +44,7 @@ class KServeStandIn:
         self, kubeconfig: Path, namespace: str, mode: str, route: Route = "weights"
     ) -> None:
         self.kubeconfig, self.controller = kubeconfig, namespace
+        self.annotations: dict[str, str] = {}
         self.cluster = cluster_of(kubeconfig, manager="kserve-stand-in")
         self.namespace, self.mode, self.route = namespace, mode, route
         self.revisions: dict[str, list[JSON]] = {}

@@ -135,6 +135,21 @@ def test_change_is_made_to_the_version_that_was_seen(api_server, bare_namespace)
         changes.apply("shop", service(3), changes.live("shop"))
 
 
+def test_change_of_labels_alone_is_made_though_the_status_was_written(api_server, bare_namespace):
+    """A first release is opened by taking a label away: its spec is the same before and after."""
+    admin = cluster_of(api_server.kubeconfig, manager="kserve")
+    changes = ServiceChanges(cluster_of(api_server.kubeconfig), bare_namespace, Waits())
+    shut = service(1)
+    shut["metadata"] = {"name": "shop", "labels": {"visibility": "cluster-local"}}
+    changes.apply("shop", shut, None)
+    seen = changes.live("shop")
+    status = {"apiVersion": ISVC, "kind": "InferenceService", "metadata": {"name": "shop"}}
+    where = path(ISVC, "inferenceservices", bare_namespace, "shop/status")
+    admin.apply(where, status | {"status": {"url": "http://shop.example.com"}})
+    changes.apply("shop", service(1), seen)
+    assert "visibility" not in (changes.live("shop")["metadata"].get("labels") or {})
+
+
 def test_change_whose_answer_got_lost_was_made(api_server, bare_namespace):
     with FaultyProxy(api_server, "PATCH") as proxy:
         changes = ServiceChanges(proxy.connect(), bare_namespace, Waits())

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -25,16 +25,20 @@ from tests.cluster.controllers import KServeItself
 from tests.cluster.stand_in import ISVC, KServeStandIn, cluster_of
 
 WAITS = Waits(poll_s=0.05, change_s=15.0, grace_s=0.3, route_s=2.0, restore_s=15.0)
-# Knative's controllers and an Ingress are stood in for; in Standard mode KServe itself works, once
-# with the weights it gives canaries since 0.21, once as 0.20 is: without.
-CONTROLLERS = ["knative", "ingress", "kserve", "kserve-0.20"]
+# KServe's own controller: on Knative's own, in Standard mode with the weights that canaries have
+# since 0.21, and as 0.20 is, without. A stand-in: an Ingress, and Knative with the controllers'
+# worst timing.
+CONTROLLERS = ["stand-in-knative", "stand-in-ingress", "knative", "standard", "standard-0.20"]
 
 
 class Deploying(KServePlatform):
     """A platform whose tests do not wait five minutes for what never comes."""
 
-    def deploy(self, inference_service, *, timeout_s=10.0):
-        return super().deploy(inference_service, timeout_s=timeout_s)
+    annotations: Mapping[str, str] = {}
+
+    def deploy(self, inference_service, *, timeout_s=15.0):
+        metadata = {**inference_service["metadata"], "annotations": dict(self.annotations)}
+        return super().deploy({**inference_service, "metadata": metadata}, timeout_s=timeout_s)
 
 
 def service(version: int | str, **predictor: Any) -> dict[str, Any]:
@@ -52,20 +56,17 @@ def service(version: int | str, **predictor: Any) -> dict[str, Any]:
 @pytest.fixture(params=CONTROLLERS)
 def controllers(request: pytest.FixtureRequest) -> Iterator[KServeStandIn | KServeItself]:
     """Controllers of one kind, for a namespace of its own."""
-    if request.param == "kserve":
-        cluster, namespace = map(request.getfixturevalue, ("cluster", "namespace"))
-        with KServeItself(cluster, namespace, weighted=True) as running:
-            yield running
-    elif request.param == "kserve-0.20":
-        cluster, namespace = map(
-            request.getfixturevalue, ("own_cluster", "namespace_without_weights")
-        )
-        with KServeItself(cluster, namespace, weighted=False) as running:
-            yield running
-    else:
+    if request.param.startswith("stand-in"):
         server, namespace = map(request.getfixturevalue, ("api_server", "bare_namespace"))
-        with stand_in(server, namespace, request.param) as running:
+        with stand_in(server, namespace, request.param.removeprefix("stand-in-")) as running:
             yield running
+        return
+    weighted = request.param != "standard-0.20"
+    names = ("cluster", "namespace") if weighted else ("own_cluster", "namespace_without_weights")
+    cluster, namespace = map(request.getfixturevalue, names)
+    mode = "Knative" if request.param == "knative" else "Standard"
+    with KServeItself(cluster, namespace, mode, weighted=weighted) as running:
+        yield running
 
 
 def stand_in(server: ApiServer, namespace: str, kind: str) -> KServeStandIn:
@@ -89,13 +90,15 @@ def platform(controllers) -> KServePlatform:
 
 def connected(controllers, **options: Any) -> KServePlatform:
     """A platform of its own for the namespace."""
-    return Deploying(
+    platform = Deploying(
         cluster_of(controllers.kubeconfig),
         namespace=controllers.namespace,
         waits=WAITS,
         controller=controllers.controller,
         **options,
     )
+    platform.annotations = controllers.annotations
+    return platform
 
 
 class Gateway:
@@ -295,9 +298,9 @@ def test_twenty_releases_leave_one_stable_revision_and_nothing_else(platform, co
     cluster = controllers.cluster
     if controllers.mode == "Standard":
         where = path("apps/v1", "deployments", controllers.namespace)
-        deadline = time.monotonic() + 10
-        while [one["metadata"]["name"] for one in cluster.items(where)] != [names[-1]]:
-            assert time.monotonic() < deadline, cluster.items(where)
+        deadline = time.monotonic() + 30
+        while (left := [one["metadata"]["name"] for one in cluster.items(where)]) != [names[-1]]:
+            assert time.monotonic() < deadline, left
             time.sleep(0.1)
     assert "canaryTrafficPercent" not in live(platform)["spec"]["predictor"]
     assert "canary" not in live(platform)["spec"]
@@ -386,7 +389,7 @@ def test_change_of_settings_alone_is_a_release_of_its_own(platform, controllers)
 def test_kserve_accepts_every_setting_for_a_canary_and_for_its_promotion(
     cluster, namespace, settings
 ):
-    with KServeItself(cluster, namespace, weighted=True) as controllers:
+    with KServeItself(cluster, namespace, "Standard", weighted=True) as controllers:
         platform = connected(controllers)
         known = []
         for version in (1, 2):
@@ -399,7 +402,7 @@ def test_kserve_accepts_every_setting_for_a_canary_and_for_its_promotion(
             template = read_request(built, namespace=namespace).template
             mode = StandardMode(controllers.cluster, namespace)
             known.append(KnownRevision(mode.stamp(template)))
-        first = ReleaseRecord(candidate=known[0])
+        first = ReleaseRecord(candidate=known[0], annotations=controllers.annotations)
         platform._trials.rehearse("shop", first, mode)
         platform._changes.apply("shop", platform._trials.body("shop", first, mode), None)
         both = ReleaseRecord(stable=known[0], candidate=known[1])
