@@ -67,9 +67,11 @@ class KnativeMode:
         """Return the split of `status.components.predictor.traffic` and its revisions."""
         predictor = _predictor_status(live)
         split, urls = read_traffic(predictor)
-        hidden, local = self.hidden
-        if (live["metadata"].get("labels") or {}).get(hidden) == local:
+        settled = True
+        if self._shut(live):
             split = {}
+        elif ".svc." in str((live.get("status") or {}).get("url", "")):
+            settled = self._opened(live)
         latest = str(predictor.get("latestCreatedRevision", ""))
         rolled_out = str(predictor.get("latestRolledoutRevision", ""))
         revisions = {
@@ -77,7 +79,26 @@ class KnativeMode:
             for name in dict.fromkeys((*urls, *split, latest, rolled_out, *names))
             if name
         }
-        return Observed(split, revisions, weighted=True)
+        return Observed(split, revisions, weighted=True, settled=settled)
+
+    def _shut(self, found: Mapping[str, Any]) -> bool:
+        hidden, local = self.hidden
+        return bool((found["metadata"].get("labels") or {}).get(hidden) == local)
+
+    def _opened(self, live: Mapping[str, Any]) -> bool:
+        """Return whether a service that has a local address is to have no other.
+
+        KServe hands the label's end down to Knative's Service, which hands it to its Route. In a
+        cluster whose only domain is its own, a local address is all there will be.
+        """
+        name = f"{live['metadata']['name']}-predictor"
+        route = self._cluster.get(path("serving.knative.dev/v1", "routes", self._namespace, name))
+        if route is None:
+            return True
+        conditions = (route.get("status") or {}).get("conditions") or ()
+        url = (route.get("status") or {}).get("url")
+        told = _predictor_status(live).get("url")
+        return not self._shut(route) and condition(conditions, "Ready") == "True" and url == told
 
     def _observe(
         self, name: str, live: Mapping[str, Any], *, url: str, newest: bool
