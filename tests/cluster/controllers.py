@@ -8,7 +8,7 @@ from serving.platform.cluster import JSON, ApiError, path
 from serving.platform.knative import read_traffic
 from serving.platform.route import read_split
 from tests.cluster.cluster import Cluster
-from tests.cluster.stand_in import cluster_of
+from tests.cluster.kserve_stand_in import cluster_of
 
 
 class KServeItself(AbstractContextManager["KServeItself"]):

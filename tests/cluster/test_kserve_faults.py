@@ -11,7 +11,7 @@ from serving.platform.kserve import KServePlatform
 from serving.platform.lease import RolloutLeases
 from serving.platform.release_record import KnownRevision, RecordStore, ReleaseRecord
 from tests.cluster.faulty_proxy import FaultyProxy
-from tests.cluster.stand_in import ISVC, cluster_of
+from tests.cluster.kserve_stand_in import ISVC, cluster_of
 from tests.cluster.test_kserve_platform import WAITS, service, stand_in
 
 EVERYTHING = ("GET", "POST", "PUT", "PATCH", "DELETE")

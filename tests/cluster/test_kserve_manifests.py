@@ -8,8 +8,8 @@ import yaml
 from serving.platform import PlatformError
 from serving.platform.cluster import connect_cluster, path
 from tests.cluster.api_server import ApiServer
+from tests.cluster.kserve_stand_in import cluster_of
 from tests.cluster.manifests import read
-from tests.cluster.stand_in import cluster_of
 from tests.cluster.test_kserve_platform import WAITS, Deploying, service, stand_in
 
 SERVING = Path(__file__).parents[2] / "serving"

@@ -22,7 +22,7 @@ from serving.platform.requested import read_request
 from serving.platform.standard import StandardMode
 from tests.cluster.api_server import ApiServer
 from tests.cluster.controllers import KServeItself
-from tests.cluster.stand_in import ISVC, KServeStandIn, cluster_of
+from tests.cluster.kserve_stand_in import ISVC, KServeStandIn, cluster_of
 
 WAITS = Waits(poll_s=0.05, change_s=15.0, grace_s=0.3, route_s=2.0, restore_s=15.0)
 # KServe's own controller: on Knative's own, in Standard mode with the weights that canaries have

@@ -17,7 +17,7 @@ from components.rollout.rollout import roll_out
 from serving.platform import PlatformError, RevisionMetrics, connect
 from serving.platform.__main__ import app
 from serving.platform.kserve import KServePlatform
-from tests.cluster.stand_in import cluster_of
+from tests.cluster.kserve_stand_in import cluster_of
 from tests.cluster.test_kserve_platform import WAITS, stand_in
 from tests.test_object_store import emulator  # noqa: F401  # a fixture
 
