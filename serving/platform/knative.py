@@ -110,14 +110,14 @@ class KnativeMode:
         ready = condition(conditions, "Ready")
         if ready == "True":
             return ObservedRevision(self._digest(revision), ready=True, url=url)
-        failure = model_failure(live.get("status") or {}) if newest else ""
-        failure = failure or pod_failure(self._pods(name))
+        reason = pod_failure(self._pods(name))
+        failed = bool(reason) or ready == "False"
+        if failed and newest:
+            # Only then: while a new revision has no pods yet, KServe still tells the old one's.
+            reason = model_failure(live.get("status") or {}) or reason
         unmet = false_conditions(conditions, "Ready") or "Knative has not reported on it"
         return ObservedRevision(
-            self._digest(revision),
-            reason=failure or unmet,
-            url=url,
-            failed=bool(failure) or ready == "False",
+            self._digest(revision), reason=reason or unmet, url=url, failed=failed
         )
 
     def _revision(self, name: str) -> JSON | None:

@@ -16,7 +16,7 @@ from serving.platform.cluster import Cluster, Patience
 from tests.cluster.api_server import ApiServer
 
 # Far below what a client would be given in earnest, so that a test of six attempts is quick.
-QUICK = Patience(attempts=6, first_wait_s=0.01, longest_wait_s=0.05, connect_s=2.0, read_s=0.5)
+QUICK = Patience(attempts=6, first_wait_s=0.01, longest_wait_s=0.05, connect_s=2.0, read_s=2.0)
 
 
 class FaultyProxy(AbstractContextManager["FaultyProxy"]):
