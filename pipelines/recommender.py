@@ -40,6 +40,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         platform: str,
         namespace: str,
         shadow_requests: int,
+        serving: str,
         rollout_steps: str,
         rollout_min_requests: int,
         rollout_poll_s: float,
@@ -60,6 +61,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             service=service,
             platform=platform,
             namespace=namespace,
+            serving=serving,
         )
         configure(deployed, settings, cpu="1", memory="2G", retries=1)
         shadowed = shadow(
@@ -97,6 +99,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         platform: str = "kserve",
         namespace: str = "default",
         shadow_requests: int = 200,
+        serving: str = "",
         rollout_steps: str = "5,25,50,100",
         rollout_min_requests: int = 500,
         rollout_poll_s: float = 10.0,
@@ -117,9 +120,11 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
             service: Name of the InferenceService, and of the published model.
-            platform: Where it is served: kserve, or local:<folder> on one machine.
+            platform: Where it is served: kserve (kserve:prometheus=http://… for a rollout by its
+                metrics), or local:<folder> on one machine.
             namespace: Kubernetes namespace of the InferenceService.
             shadow_requests: Requests the canary answers unseen, beside the stable; 0 leaves it out.
+            serving: Settings of the servers (JSON), see components/deploy/README.md.
             rollout_steps: Canary's traffic in percent, step by step.
             rollout_min_requests: Requests the canary must have answered before a step may advance.
             rollout_poll_s: Seconds between two looks at the metrics.
@@ -172,6 +177,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                     platform=platform,
                     namespace=namespace,
                     shadow_requests=shadow_requests,
+                    serving=serving,
                     rollout_steps=rollout_steps,
                     rollout_min_requests=rollout_min_requests,
                     rollout_poll_s=rollout_poll_s,

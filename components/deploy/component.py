@@ -15,6 +15,7 @@ def deploy(
     ready_timeout_s: float = 300.0,
     latency_budget_ms: float = 500.0,
     tf_threads: int = 1,
+    serving: str = "",
 ) -> None:
     """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic.
 
@@ -22,23 +23,26 @@ def deploy(
         package_uri: One published version, a folder or gs:// URI.
         service: Name of the InferenceService.
         release: Service, platform, stable and candidate revision, URL, as JSON.
-        platform: Inference platform: "local" or "local:<state folder>".
+        platform: Inference platform: "local", "local:<state folder>", "kserve" or
+            "kserve:key=value,...".
         namespace: Namespace of the service.
         ready_timeout_s: How long the new revision may take to become ready.
         latency_budget_ms: Limit of the golden requests' median latency.
         tf_threads: Threads TensorFlow computes on in each server.
+        serving: More settings of the servers, a JSON object; see the step's README.
     """
     from pathlib import Path
 
     from components.deploy.deploy import deploy as run
-    from components.deploy.inference_service import DeploySettings
+    from components.deploy.settings import parse_settings
 
     run(
         package_uri=package_uri,
         service=service,
         platform=platform,
         namespace=namespace,
-        settings=DeploySettings(
+        settings=parse_settings(
+            serving,
             ready_timeout_s=ready_timeout_s,
             latency_budget_ms=latency_budget_ms,
             tf_threads=tf_threads,

@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
-from components.deploy.inference_service import DeploySettings, build_inference_service
+from components.deploy.inference_service import build_inference_service
 from components.deploy.package import verify_package
+from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, smoke_test
 from components.errors import InputError
 from components.release import Release

@@ -31,11 +31,13 @@ def connect(platform: str, *, namespace: str = "default") -> InferencePlatform:
 
     Args:
         platform: "local" for server processes on this machine with the state in the user's state
-            folder, or "local:<folder>" to say which folder.
+            folder, or "local:<folder>" to say which folder. "kserve" for the cluster this runs in
+            or KUBECONFIG names, with options as "kserve:key=value,key=value"; see
+            `serving.platform.kserve_options`.
         namespace: Keeps services of the same name apart.
 
     Raises:
-        PlatformError: If there is no such platform.
+        PlatformError: If there is no such platform, or no cluster.
     """
     kind, _, where = platform.partition(":")
     if kind == "local":
@@ -43,8 +45,11 @@ def connect(platform: str, *, namespace: str = "default") -> InferencePlatform:
 
         state_dir = Path(where).expanduser().resolve() if where else default_state_dir()
         return LocalPlatform(state_dir, namespace=namespace)
-    if platform == "kserve":
-        raise PlatformError("platform: found 'kserve', which is not in this version; use 'local'")
+    if kind == "kserve":
+        from serving.platform.kserve_connection import connect_kserve
+
+        return connect_kserve(where, namespace=namespace)
     raise PlatformError(
-        f"platform: found {platform!r}, expected 'local', 'local:<state folder>' or 'kserve'"
+        f"platform: found {platform!r}, expected 'local', 'local:<state folder>', 'kserve' or "
+        "'kserve:key=value,…'"
     )

@@ -1,13 +1,16 @@
-"""Look at and stop what runs on this machine: `python -m serving.platform --help`."""
+"""Look at services, stop those on this machine, end a trial: `python -m serving.platform`."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from serving.platform import connect
 from serving.platform.interface import PlatformError, Revision, ServiceStatus
 from serving.platform.local import LocalPlatform, default_state_dir
 
@@ -15,7 +18,17 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 StateDir = Annotated[Path, typer.Option(help="The folder after 'local:' of the platform.")]
 Namespace = Annotated[str, typer.Option(help="Namespace of the services.")]
 Service = Annotated[str, typer.Argument(help="Name of the service.")]
+Platform = Annotated[str, typer.Option(help="local[:<state folder>] or kserve[:key=value,…].")]
 _HERE = default_state_dir()
+
+
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """A platform that remembers what was done to its services."""
+
+    def history(self, service: str) -> Sequence[Any]:
+        """Return the events of a service, oldest first; dataclasses."""
+        ...
 
 
 def _connect(state_dir: Path, namespace: str) -> LocalPlatform:
@@ -64,6 +77,33 @@ def delete(service: Service, state_dir: StateDir = _HERE, namespace: Namespace =
     """Stop a service and forget it."""
     _connect(state_dir, namespace).delete(service)
     typer.echo(f"{service}: deleted")
+
+
+@app.command()
+def abort(
+    service: Service,
+    platform: Platform,
+    namespace: Namespace = "default",
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "aborted by hand",
+) -> None:
+    """Take the candidate of a running rollout away; the stable revision answers everybody."""
+    status = connect(platform, namespace=namespace).roll_back(service, reason=reason)
+    _show([status])
+
+
+@app.command()
+def history(service: Service, platform: Platform, namespace: Namespace = "default") -> None:
+    """List what was done to a service on a cluster, latest last.
+
+    To go back to one of its packages, deploy it again: `python -m components.deploy`.
+    """
+    table = Table("at (UTC)", "what", "revision", "package", "by", "why")
+    found = connect(platform, namespace=namespace)
+    if not isinstance(found, KeepsHistory):
+        raise PlatformError(f"{platform}: found a platform without a history, expected kserve")
+    for event in found.history(service):
+        table.add_row(*(str(value) for value in asdict(event).values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _show(services: list[ServiceStatus]) -> None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from components.deploy.inference_service import DeploySettings, build_inference_service
+from components.deploy.inference_service import build_inference_service
+from components.deploy.settings import DeploySettings
 from tests.cluster.cluster import Cluster
 from tests.cluster.manifests import apply
 

@@ -117,6 +117,13 @@ class StandIns:
                     self._weigh(route, service)
 
     def _weigh(self, route: Manifest, service: Manifest) -> None:
+        if not service["spec"].get("canary") and len(route["spec"]["rules"][0]["backendRefs"]) > 1:
+            # A canary was promoted or taken away, and 0.20 writes the route that is left. The
+            # first backend may be the old stable one: on its own it would get everybody back.
+            named = service["spec"]["predictor"].get("name")
+            name = service["metadata"]["name"] + (f"-{named}" if named else "") + "-predictor"
+            if route["spec"]["rules"][0]["backendRefs"][0]["name"] != name:
+                return
         rules = [
             {**rule, "backendRefs": weighted_backends(rule["backendRefs"][0], service)}
             for rule in route["spec"]["rules"]

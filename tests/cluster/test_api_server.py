@@ -11,7 +11,8 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import ForbiddenError, UnprocessibleEntityError
 
-from components.deploy.inference_service import DeploySettings, build_inference_service
+from components.deploy.inference_service import build_inference_service
+from components.deploy.settings import DeploySettings
 from tests.cluster.manifests import connect
 
 ROOT = Path(__file__).parents[2]

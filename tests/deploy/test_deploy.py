@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.deploy.deploy import deploy
-from components.deploy.inference_service import DeploySettings
+from components.deploy.settings import DeploySettings
 from components.errors import InputError
 from components.release import Release
 from serving.platform.local import LocalPlatform

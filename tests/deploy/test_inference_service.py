@@ -2,8 +2,10 @@
 
 import pytest
 
-from components.deploy.inference_service import DeploySettings, build_inference_service
+from components.deploy.inference_service import build_inference_service
+from components.deploy.settings import DeploySettings, parse_settings
 from components.deploy.smoke_test import find_problem
+from components.errors import InputError
 from serving.platform import Prediction
 
 
@@ -76,3 +78,123 @@ def row(items: list[str], scores: list[object]) -> dict[str, object]:
 def test_answers_no_user_should_get_are_told(status: int, body: object, problem: str | None):
     found = find_problem(Prediction(status, body, "r", 1.0), expected=EXPECTED)
     assert found is None if problem is None else problem in str(found)
+
+
+def test_predictor_image_gets_the_package_its_probes_and_its_port():
+    predictor = build(image="registry.example/shopflow/predictor:0.1.0", ready_timeout_s=90)[
+        "spec"
+    ]["predictor"]
+    (container,) = predictor["containers"]
+    assert container["args"] == [
+        "--model_name=shop",
+        "--model_dir=/mnt/models",
+        "--http_port=8080",
+        "--tf_threads=1",
+    ]
+    assert container["env"] == [{"name": "STORAGE_URI", "value": "gs://models/shop/3"}]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": 8080}
+    assert container["livenessProbe"]["initialDelaySeconds"] == 90
+    assert "model" not in predictor
+
+
+def test_resources_are_asked_for_and_limited_alike():
+    model = build(cpu="2", memory="4Gi", gpus=1)["spec"]["predictor"]["model"]
+    wanted = {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
+    assert model["resources"] == {"requests": wanted, "limits": wanted}
+
+
+def test_secrets_are_references_and_nothing_else():
+    model = build(env={"MODE": "fast"}, secret_env={"REDIS_URL": "redis/url"})["spec"]["predictor"][
+        "model"
+    ]
+    assert model["env"] == [
+        {"name": "MODE", "value": "fast"},
+        {"name": "REDIS_URL", "valueFrom": {"secretKeyRef": {"name": "redis", "key": "url"}}},
+    ]
+
+
+def test_scaling_service_account_logger_and_scraping_are_the_predictor_s():
+    predictor = build(
+        min_replicas=1,
+        max_replicas=4,
+        autoscaler="hpa",
+        scale_metric="cpu",
+        scale_target=70,
+        service_account="models",
+        pull_secrets=("registry",),
+        logger_url="http://events.example",
+        logger_mode="request",
+        scraped=True,
+    )["spec"]["predictor"]
+    predictor.pop("model")
+    assert predictor == {
+        "timeout": 60,
+        "minReplicas": 1,
+        "maxReplicas": 4,
+        "scaleMetric": "cpu",
+        "scaleTarget": 70,
+        "annotations": {
+            "serving.kserve.io/autoscalerClass": "hpa",
+            "serving.kserve.io/enable-prometheus-scraping": "true",
+        },
+        "serviceAccountName": "models",
+        "imagePullSecrets": [{"name": "registry"}],
+        "logger": {"url": "http://events.example", "mode": "request"},
+    }
+
+
+def test_keda_scales_by_a_query():
+    predictor = build(
+        autoscaler="keda",
+        keda_query="sum(rate(requests[1m]))",
+        keda_server="http://prometheus:9090",
+        keda_threshold="10",
+    )["spec"]["predictor"]
+    (metric,) = predictor["autoScaling"]["metrics"]
+    assert metric["external"]["metric"]["query"] == "sum(rate(requests[1m]))"
+    assert metric["external"]["target"] == {"type": "Value", "value": "10"}
+
+
+def test_tensorflow_serving_gets_its_own_options():
+    model = build(model_format="tensorflow", runtime="shopflow-tensorflow")["spec"]["predictor"][
+        "model"
+    ]
+    assert (model["modelFormat"]["name"], model["runtime"]) == ("tensorflow", "shopflow-tensorflow")
+    assert model["args"][0] == "--tensorflow_intra_op_parallelism=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "serving: found list, expected a JSON object"),
+        ("{", "expected a JSON object"),
+        ('{"replicas": 1}', "serving: found key 'replicas', expected one of .*min_replicas"),
+        ('{"ready_timeout_s": 1}', "found key 'ready_timeout_s'"),
+        ('{"cpu": "2 cores"}', "serving: cpu: found 2 cores, expected a quantity"),
+        ('{"min_replicas": "x"}', "serving: min_replicas: found 'x'"),
+        ('{"min_replicas": 3, "max_replicas": 2}', "max_replicas: found 2, expected at least min"),
+        ('{"image": "predictor"}', "image: found predictor, expected registry/name:tag"),
+        ('{"image": "r.io/predictor:latest"}', "expected a tag that does not move"),
+        ('{"image": "r.io/p:1", "runtime": "x"}', "more than one of image, runtime"),
+        ('{"autoscaler": "vpa"}', "serving: autoscaler: found 'vpa'"),
+        ('{"autoscaler": "kpa", "scale_metric": "cpu"}', "expected one of concurrency, rps"),
+        ('{"scale_metric": "cpu"}', "scale_metric: found cpu with autoscaler none"),
+        ('{"autoscaler": "hpa", "scale_target": 101}', "scale_target: found 101"),
+        ('{"autoscaler": "keda"}', "keda_query: found autoscaler keda with 0 of"),
+        ('{"keda_query": "up"}', "keda_query: found autoscaler none with 1 of"),
+        ('{"env": {"DB_PASSWORD": "x"}}', "env: found DB_PASSWORD, expected secrets in secret_env"),
+        ('{"secret_env": {"A": "no-key"}}', "secret_env A: found no-key, expected secret/key"),
+        ('{"logger_url": "ftp://x"}', "logger_url: found ftp://x, expected an http"),
+        ('{"service_account": "A_b"}', "service_account: found A_b"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(text: str, message: str):
+    with pytest.raises(InputError, match=message) as refusal:
+        parse_settings(text, ready_timeout_s=300.0, tf_threads=1)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_settings_are_the_defaults():
+    assert parse_settings("", tf_threads=2) == DeploySettings(tf_threads=2)
+    given = parse_settings('{"pull_secrets": ["a"], "min_replicas": 0}')
+    assert (given.pull_secrets, given.min_replicas) == (("a",), 0)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from components.deploy.deploy import deploy
-from components.deploy.inference_service import DeploySettings
+from components.deploy.settings import DeploySettings
 from components.rollout.outcome import Outcome, RolledBack
 from components.rollout.policy import RolloutPolicy
 from components.rollout.rollout import roll_out

@@ -249,8 +249,6 @@ def test_verbs_that_need_a_canary_say_that_there_is_none(platform: LocalPlatform
 
 
 def test_platform_is_chosen_by_name():
-    with pytest.raises(PlatformError, match="not in this version"):
-        connect("kserve")
     with pytest.raises(PlatformError, match="expected 'local'"):
         connect("docker")
     with pytest.raises(PlatformError, match="namespace"):

@@ -1,0 +1,37 @@
+"""Putting the cluster, its metrics and the way into it together."""
+
+from serving.platform.cluster import connect_cluster
+from serving.platform.inference_service import check_name
+from serving.platform.kserve import KServePlatform
+from serving.platform.kserve_options import parse_options
+from serving.platform.prediction import Sender
+
+
+def connect_kserve(options: str, *, namespace: str) -> KServePlatform:
+    """Return the platform "kserve:<options>".
+
+    Args:
+        options: See `parse_options`.
+        namespace: Namespace of the services.
+
+    Raises:
+        PlatformError: If an option is unknown, or there is no cluster.
+    """
+    parsed = parse_options(options)
+    check_name(namespace, "namespace")
+    metrics = None
+    if parsed.prometheus:
+        from serving.platform.metric_profiles import find_profile
+        from serving.platform.prometheus import PrometheusSource
+        from serving.platform.prometheus_api import PrometheusSettings
+
+        metrics = PrometheusSource(
+            PrometheusSettings(parsed.prometheus), find_profile(parsed.profile)
+        )
+    return KServePlatform(
+        connect_cluster(parsed.context),
+        namespace=namespace,
+        metrics=metrics,
+        sender=Sender(parsed.gateway),
+        controller=parsed.controller,
+    )

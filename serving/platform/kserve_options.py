@@ -1,0 +1,51 @@
+"""What stands after "kserve:" in a platform's name."""
+
+from dataclasses import dataclass, fields
+from urllib.parse import urlsplit
+
+from serving.platform.interface import PlatformError
+
+
+@dataclass(frozen=True)
+class KServeOptions:
+    """How to reach a cluster and its metrics.
+
+    Attributes:
+        prometheus: Base URL of the Prometheus that scrapes the services; without, a rollout has
+            no data and holds.
+        profile: Whose metrics it has, see `serving.platform.metric_profiles`.
+        context: Context of the kubeconfig; empty for the pod's service account, or else the
+            current context.
+        gateway: Base URL requests go through when the services' addresses cannot be reached from
+            here; the address goes in the Host header.
+        controller: Namespace of KServe itself.
+    """
+
+    prometheus: str = ""
+    profile: str = "shopflow"
+    context: str = ""
+    gateway: str = ""
+    controller: str = "kserve"
+
+
+def parse_options(text: str) -> KServeOptions:
+    """Return the options of "key=value,key=value".
+
+    Raises:
+        PlatformError: If a key is unknown or given twice, or a URL is none.
+    """
+    known = [field.name for field in fields(KServeOptions)]
+    found: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        key, separator, value = part.partition("=")
+        if key not in known or not separator or not value or key in found:
+            raise PlatformError(
+                f"platform: found {part!r}, expected {', '.join(f'{name}=…' for name in known)}, "
+                "each once"
+            )
+        found[key] = value
+    for key in ("prometheus", "gateway"):
+        parts = urlsplit(found.get(key, "http://none"))
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise PlatformError(f"platform: found {key}={found[key]}, expected an http(s) URL")
+    return KServeOptions(**found)
