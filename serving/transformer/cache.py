@@ -159,7 +159,7 @@ class AnswerCache:
         try:
             items, scores = orjson.loads(value)
             return read_row({"items": items, "scores": scores})
-        except ValueError:
+        except (ValueError, TypeError):
             self._count("error", 1)
             return None
 
