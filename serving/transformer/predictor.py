@@ -7,6 +7,7 @@ import aiohttp
 import orjson
 
 from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER, USER_HEADER
+from serving.protocol.request import BadRequest
 
 # What a split before the predictor chooses by, what traces are made of, and who asks.
 _TRACES = ("Traceparent", "Tracestate", "X-B3-TraceId", "X-B3-SpanId", "X-B3-Sampled")
@@ -69,10 +70,15 @@ class Predictor:
             headers: Those of the client's request; what concerns the predictor is sent on.
 
         Raises:
+            BadRequest: If the payload is no Unicode, or holds a number of more than 64 bits.
             PredictorFailed: With its own status code; 503 if it cannot be reached, 504 if it is
                 too slow, 502 if its answer is no JSON.
         """
-        return await self._exchange("POST", path, orjson.dumps(payload), headers)
+        try:
+            body = orjson.dumps(payload)
+        except TypeError as error:
+            raise BadRequest(f"body: found what JSON cannot say: {error}") from error
+        return await self._exchange("POST", path, body, headers)
 
     async def model(self, headers: Mapping[str, str]) -> Answer:
         """Ask which model would answer such a request now.
