@@ -1,14 +1,7 @@
-"""The transformer's process before the real predictor's, over HTTP."""
+"""The transformer's look-ups, filters and cache, before the real predictor's process."""
 
-import json
 import os
-import re
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,28 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.serving.redis_process import running_redis
-from tests.serving.running_server import ROOT, running_server
-
-PREDICT, INFER = "/v1/models/shop:predict", "/v2/models/shop/infer"
-JSON = {"Content-Type": "application/json"}
-
-
-def recommend(*instances: dict) -> dict:
-    return {"signature_name": "recommend", "instances": list(instances)}
-
-
-def tensor(name: str, values: list, shape: list[int]) -> dict:
-    kind = "INT64" if name == "k" else "BYTES"
-    return {"name": name, "shape": shape, "datatype": kind, "data": values}
-
-
-def host(client: httpx.Client) -> str:
-    return f"{client.base_url.host}:{client.base_url.port}"
-
-
-def transformer(predictor_host: str, *options: str, **environment: str):
-    named = ["--model_name", "shop", "--predictor_host", predictor_host]
-    return running_server("serving.transformer", *named, *options, **environment)
+from tests.serving.transformer_client import (
+    INFER,
+    PREDICT,
+    cached,
+    host,
+    items,
+    recommend,
+    tensor,
+    transformer,
+    until,
+    value,
+)
 
 
 def write_items(file: Path, *, sold_out: set[int]) -> None:
@@ -53,26 +36,6 @@ def write_items(file: Path, *, sold_out: set[int]) -> None:
     )
     pq.write_table(table, file.with_suffix(".part"))
     os.replace(file.with_suffix(".part"), file)
-
-
-def value(client: httpx.Client, line: str) -> float:
-    """Return a metric; `line` is its name and labels."""
-    found = re.search(rf"^{re.escape(line)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def plain(predictor: httpx.Client) -> Iterator[httpx.Client]:
-    """A transformer that is told nothing but where the predictor is."""
-    with transformer(host(predictor), "--revision", "t1") as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -95,122 +58,6 @@ def shop(predictor: httpx.Client, shop_files: Path) -> Iterator[httpx.Client]:
     ]  # fmt: skip
     with transformer(host(predictor), *options) as client:
         yield client
-
-
-def items(client: httpx.Client, **instance: object) -> list[str]:
-    answer = client.post(PREDICT, json=recommend(instance))
-    assert answer.status_code == 200, answer.text
-    return answer.json()["predictions"][0]["items"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        recommend({"user": "1", "history": ["item4"], "k": 2}),
-        recommend({}, {"history": ["item1"], "k": 1}, {"history": ["x", "item1", "item2"], "k": 3}),
-        recommend({"k": 1000}),
-        {"instances": [{"item": "item4"}, {"item": "no such"}]},
-        {"signature_name": "serving_default", "instances": [{"item": "item4"}]},
-    ],
-)
-def test_without_options_it_answers_as_the_predictor_does(
-    plain: httpx.Client, predictor: httpx.Client, body: dict
-):
-    answer, direct = plain.post(PREDICT, json=body), predictor.post(PREDICT, json=body)
-    assert (answer.status_code, answer.json()) == (200, direct.json())
-    names = ("x-shopflow-revision", "x-shopflow-model", "content-type")
-    assert [answer.headers[name] for name in names] == [direct.headers[name] for name in names]
-    assert answer.headers["x-shopflow-revision"] == "shop-00001"
-    assert re.fullmatch("shop/1/[0-9a-f]{64}", answer.headers["x-shopflow-model"])
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {
-            "parameters": {"signature_name": "recommend"},
-            "inputs": [tensor("history", ["item4", ""], [2, 1]), tensor("k", [2, 1], [2])],
-        },
-        {"inputs": [tensor("item", ["item4"], [1])]},
-    ],
-)
-def test_v2_answers_have_the_predictors_shape(
-    plain: httpx.Client, predictor: httpx.Client, body: dict
-):
-    answer, direct = (client.post(INFER, json={"id": "7", **body}) for client in (plain, predictor))
-    assert (answer.status_code, answer.json()) == (200, direct.json())
-    assert answer.headers["x-shopflow-model"] == direct.headers["x-shopflow-model"]
-
-
-def test_readiness_and_metadata(plain: httpx.Client):
-    assert plain.get("/v1/models/shop").json() == {"name": "shop", "ready": True}
-    inputs = plain.get("/v2/models/shop").json()["inputs"]
-    assert [entry["name"] for entry in inputs] == ["exclude", "history", "k", "user"]
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"{", "Unrecognized request format"),
-        (b"[1]", "body: found a list, expected a JSON object"),
-        (b"{}", "body: found keys [], expected 'instances'"),
-        (b'{"instances": [{}]}', "instances[0].item: found nothing"),  # the predictor's own words
-        (json.dumps(recommend()).encode(), "instances: found an empty list"),
-        (json.dumps(recommend({"k": 0})).encode(), "instances[0].k: found 0, expected 1 to 1000"),
-        (json.dumps(recommend({"user": 7})).encode(), "instances[0].user: found int '7'"),
-        (json.dumps(recommend({"exclude": "a"})).encode(), "instances[0].exclude: found str"),
-        (json.dumps(recommend({"age": 3})).encode(), "instances[0]: found 'age', expected"),
-        (json.dumps(recommend({"user": "a\0"})).encode(), "found a NUL character"),
-    ],
-)
-def test_bad_body_is_a_400_that_says_why_in_one_line(
-    plain: httpx.Client, body: bytes, message: str
-):
-    answer = plain.post(PREDICT, content=body, headers=JSON)
-    error = answer.json()["error"]
-    assert (answer.status_code, message in error, "\n" in error) == (400, True, False), error
-
-
-@pytest.mark.parametrize("path", [PREDICT, INFER])
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"null", b'"text"', b"NaN", b'{"inputs": null}', b'{"inputs": [null]}',
-     b'{"inputs": [{"name":"k","shape":[1],"datatype":"FP16","data":[]}]}',
-     b'{"parameters": {"signature_name": "recommend"}, "inputs": []}',
-     b'{"signature_name": "recommend", "instances": {"a": 1}}',
-     b'{"signature_name": ["recommend"], "instances": [{}]}',
-     b'{"inputs": [{"name":"item","shape":[1],"datatype":"BYTES","data":["\\ud800"]}]}',
-     b'{"inputs": [{"name":"item","shape":[1],"datatype":"INT64","data":[99999999999999999999]}]}'],
-)  # fmt: skip
-def test_garbage_is_never_a_500(plain: httpx.Client, path: str, body: bytes):
-    answer = plain.post(path, content=body, headers=JSON)
-    assert answer.status_code == 400, answer.text
-
-
-@pytest.mark.parametrize("user", ["Zoë", "a\r\nX-Shopflow-Revision: x", " padded ", "名前"])
-def test_any_text_is_a_user(plain: httpx.Client, shop: httpx.Client, user: str):
-    for client in (plain, shop):
-        assert len(items(client, user=user, k=3)) == 3
-
-
-def test_gate_refuses_large_bodies_and_the_model_repository(plain: httpx.Client):
-    large = plain.post(PREDICT, content=b" " * (4 * 2**20 + 1), headers=JSON)
-    assert large.status_code == 413
-    assert plain.post("/v2/repository/models/shop/unload").status_code == 404
-    assert items(plain, k=1) == ["item19"]
-
-
-def test_requests_are_counted_by_status_code_and_revision(plain: httpx.Client):
-    def count(code: int) -> float:
-        labels = f'code="{code}",model_name="shop",revision="t1"'
-        return value(plain, f"shopflow_transformer_requests_total{{{labels}}}")
-
-    before = count(200), count(400)
-    items(plain)
-    plain.post(PREDICT, content=b"{}", headers=JSON)
-    assert (count(200), count(400)) == (before[0] + 1, before[1] + 1)
-    labels = 'model_name="shop",revision="t1"'
-    assert value(plain, f"shopflow_transformer_request_seconds_count{{{labels}}}") >= count(200)
 
 
 def test_history_is_looked_up_when_the_request_has_none(shop: httpx.Client):
@@ -269,10 +116,6 @@ def test_v2_answer_of_nothing_is_an_empty_tensor(shop: httpx.Client):
     answer = shop.post(INFER, json=body)
     assert answer.status_code == 200, answer.text
     assert [output["data"] for output in answer.json()["outputs"]] == [[], []]
-
-
-def cached(client: httpx.Client, result: str) -> float:
-    return value(client, f'shopflow_transformer_cache_total{{model_name="shop",result="{result}"}}')
 
 
 def test_same_question_is_answered_from_the_cache_and_a_sold_out_item_still_leaves_the_answer(
@@ -350,73 +193,3 @@ def test_cap_and_diversity_with_everything_in_redis(predictor: httpx.Client):
             assert refused.status_code == 503
             assert "history: Redis cannot be asked" in refused.json()["error"]
             assert "s3cret" not in refused.text
-
-
-def test_cache_that_is_down_is_a_miss_and_lookups_may_be_told_to_go_without(
-    predictor: httpx.Client,
-):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        nobody = f"redis://127.0.0.1:{probe.getsockname()[1]}/0"
-        options = ["--cache", nobody, "--items", nobody, "--history", nobody, "--stock_column"]
-        unfiltered = ["stock", "--on_lookup_error", "unfiltered"]
-        with transformer(host(predictor), *options, *unfiltered) as client:
-            for _ in range(3):
-                assert items(client, user="u1", k=1) == ["item19"]
-            assert (cached(client, "hit"), cached(client, "miss")) == (0, 3)
-            assert cached(client, "error") >= 1
-            name = 'shopflow_transformer_lookup_errors_total{model_name="shop",of='
-            assert [value(client, f'{name}"{of}"}}') for of in ("history", "items")] == [3, 3]
-
-
-@contextmanager
-def stub(*options: str, **environment: str) -> Iterator[str]:
-    """A light server that speaks enough of v1; its host and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests/serving/stub_server.py"), *options],
-        env={**os.environ, "PORT": str(port), **environment},
-    )
-    try:
-        until(lambda: _listens(port))
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def test_predictor_that_is_slow_is_a_504_and_one_that_is_down_a_503():
-    with stub(DELAY_S="20") as upstream:
-        with transformer(upstream, "--predictor_timeout_s", "0.3", "--cache", "memory") as client:
-            for body in (recommend({}), {"instances": [{"item": "a"}]}):
-                slow = client.post(PREDICT, json=body)
-                assert slow.status_code == 504, slow.text
-                assert slow.json() == {"error": "the predictor took longer than 0.3 s"}
-            client.post(PREDICT, json={**recommend({}), "exit": True})
-    with transformer(upstream) as client:
-        for path in (PREDICT, INFER):
-            inputs = {"inputs": [tensor("item", ["a"], [1])]}
-            down = client.post(path, json=recommend({}) if path == PREDICT else inputs)
-            assert down.status_code == 503, down.text
-            assert down.json() == {"error": "the predictor cannot be reached"}
-        name = 'shopflow_transformer_predictor_errors_total{code="503",model_name="shop"}'
-        assert value(client, name) == 2
-
-
-def test_answer_that_is_none_is_a_502_and_a_predictor_that_names_no_model_is_not_cached():
-    with stub("--null-scores") as upstream, transformer(upstream) as client:
-        answer = client.post(PREDICT, json=recommend({}))
-        assert (answer.status_code, answer.json()["error"]) == (
-            502,
-            "the predictor's answer: found a score that is no number, expected numbers",
-        )
-    with stub() as upstream, transformer(upstream, "--cache", "memory") as client:
-        assert items(client) == items(client) == ["a"]
-        assert [cached(client, of) for of in ("hit", "miss", "bypass")] == [0, 0, 2]
