@@ -72,11 +72,12 @@ class UserTable:
         Args:
             events: Columns `user`, `item`, `time`; rows with a null are left out.
         """
-        events = events.drop_null()
+        columns = {"user": _text(events["user"]), "item": _text(events["item"])}
+        events = pa.table({**columns, "time": events["time"]}).drop_null()
         order = pc.sort_indices(events, [("user", "ascending"), ("time", "ascending")])
         events = events.take(order)
-        users = _text(events["user"]).dictionary_encode().combine_chunks()
-        items = _text(events["item"]).dictionary_encode().combine_chunks()
+        users = events["user"].dictionary_encode().combine_chunks()
+        items = events["item"].dictionary_encode().combine_chunks()
         names: list[str] = users.dictionary.to_pylist()
         self._row = {name: row for row, name in enumerate(names)}
         self._items = items.dictionary

@@ -65,6 +65,19 @@ def test_history_is_in_the_order_of_time_over_all_files_and_unknown_users_have_n
     assert found == [["x"], [], ["a", "a2", "b", "c"], []]
 
 
+def test_history_may_be_dictionaries_or_numbers_and_times_of_any_kind(tmp_path: Path):
+    users = pa.array(["u", "u", "v"]).dictionary_encode()
+    table = pa.table({"user": users, "item": [3, 1, 2], "time": [2.5, 1.5, 0.0]})
+    pq.write_table(table, tmp_path / "e.parquet")
+    assert of(histories(tmp_path), "v", "u") == [["2"], ["1", "3"]]
+
+
+def test_of_an_items_rows_the_last_counts(tmp_path: Path):
+    pq.write_table(pa.table({"item": ["a", "a", None], "stock": [0, 5, 0]}), tmp_path / "i.parquet")
+    items = ParquetItems(LocalFiles(tmp_path), Columns(stock="stock"))
+    assert of(items, "a").in_stock.tolist() == [True]
+
+
 def test_item_features_by_item_and_what_is_unknown_is_in_stock(tmp_path: Path):
     table = pa.table(
         {

@@ -108,15 +108,3 @@ def test_server_that_cannot_be_ends_at_once_with_ex_config_and_one_line(options,
     ended = started(*options)
     assert ended.returncode == 78, ended.stderr
     assert ended.stderr.startswith(message) and ended.stderr.count("\n") == 1, ended.stderr
-
-
-def test_transformer_needs_no_tensorflow():
-    program = (
-        "import sys, serving.transformer.server, google.cloud.storage\n"
-        "print(sorted(m for m in sys.modules if m.split('.')[0] in {'tensorflow', 'keras', "
-        "'tensorflow_transform', 'apache_beam', 'kfp'}), 'serving.predictor' in sys.modules)"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.strip().splitlines()[-1] == "[] False"
