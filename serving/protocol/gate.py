@@ -70,6 +70,7 @@ class RequestGate:
         self._answer_headers = [
             (name.lower().encode(), value.encode("latin-1", "replace"))
             for name, value in (answer_headers or {}).items()
+            if value
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -82,6 +82,17 @@ def test_predictor_that_is_slow_is_a_504_and_one_that_is_down_a_503():
         assert value(client, name) == 2
 
 
+def test_errors_of_the_predictor_are_passed_on_as_they_are(predictor: httpx.Client):
+    # The predictor serves no model of that name.
+    with transformer(host(predictor), "--model_name", "other", "--cache", "memory") as client:
+        for version, body in (("v1", recommend({})), ("v2", {"inputs": [tensor("item", [], [0])]})):
+            path = f"/{version}/models/other{':predict' if version == 'v1' else '/infer'}"
+            answer, direct = client.post(path, json=body), predictor.post(path, json=body)
+            assert (answer.status_code, answer.json()) == (404, direct.json())
+        name = 'shopflow_transformer_predictor_errors_total{code="404",model_name="other"}'
+        assert value(client, name) == 2
+
+
 def test_answer_that_is_none_is_a_502_and_a_predictor_that_names_no_model_is_not_cached():
     with stub("--null-scores") as upstream, transformer(upstream) as client:
         answer = client.post(PREDICT, json=recommend({}))
