@@ -40,6 +40,7 @@ stop: .venv/ready  ## stop the demo's servers
 lock: .venv/ready  ## resolve the direct dependencies into the pinned files
 	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 images/transformer/requirements.in -o images/transformer/requirements.txt
 
 # uv installs the pinned set several times faster than pip; where it cannot, pip does the same.
 # The system's certificates are used because a company's proxy may have put its own among them.

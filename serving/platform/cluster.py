@@ -11,7 +11,7 @@ from typing import Any
 import urllib3
 
 # kubernetes ships no types.
-from kubernetes import client, config  # type: ignore[import-untyped]
+from kubernetes import client, config
 
 from serving.platform.interface import PlatformError
 

@@ -30,9 +30,9 @@ from serving.platform.interface import (
     Rollback,
     ServiceStatus,
 )
-from serving.platform.router import REVISION_HEADER
 from serving.platform.router_metrics import read_metrics
 from serving.platform.state import ServiceDirectory
+from serving.protocol.headers import REVISION_HEADER
 
 _POLL_S = 0.05
 _CHANGE_TIMEOUT_S = 30.0

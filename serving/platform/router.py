@@ -10,9 +10,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from serving.platform.traffic import goes_to_canary
+from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER, USER_HEADER
 
-REVISION_HEADER = "X-Shopflow-Revision"
-USER_HEADER = "X-User-Id"
 _MAX_BODY_BYTES = 16 * 2**20
 _FORWARDED = ("Content-Type", "Accept", "X-Request-Id", "Inference-Header-Content-Length")
 # Each bound is 1.15 times the one before, so a quantile read from the histogram is within 15 %.
@@ -50,6 +49,7 @@ class _Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    model: str = ""
 
 
 class Router:
@@ -124,11 +124,10 @@ class Router:
             answer = await self._ask(request, body, stable, "fallback")
         if answer is None:
             answer = _Answer(503, b'{"error":"the revision\'s server cannot be reached"}')
-        return web.Response(
-            status=answer.status,
-            body=answer.body,
-            headers={"Content-Type": answer.content_type, REVISION_HEADER: upstream.name},
-        )
+        headers = {"Content-Type": answer.content_type, REVISION_HEADER: upstream.name}
+        if answer.model:
+            headers[MODEL_HEADER] = answer.model
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
 
     async def _ask(
         self, request: web.BaseRequest, body: bytes, upstream: Upstream, route: str
@@ -172,7 +171,8 @@ class Router:
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         ) as answer:
             content_type = answer.headers.get("Content-Type", "application/octet-stream")
-            return _Answer(answer.status, await answer.read(), content_type)
+            model = answer.headers.get(MODEL_HEADER, "")
+            return _Answer(answer.status, await answer.read(), content_type, model)
 
     def _health(self) -> web.Response:
         stable = self.routes.upstreams.get(self.routes.stable or "")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import Histogram
 
-from serving.predictor.request import Batch
+from serving.protocol.request import Batch
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 _Waiting = tuple[Batch, "asyncio.Future[Outputs]"]

@@ -7,12 +7,11 @@ from typing import Any
 
 import kserve
 import numpy as np
-import orjson
 import tensorflow as tf
 
 from serving.predictor.batcher import Batcher
 from serving.predictor.package import Package, PackageError
-from serving.predictor.request import (
+from serving.protocol.request import (
     DEFAULT_SIGNATURE,
     REQUIRED,
     BadRequest,
@@ -20,6 +19,7 @@ from serving.predictor.request import (
     InputSpec,
     Kind,
     Limits,
+    decoded,
     read_v1,
     read_v2,
 )
@@ -73,7 +73,7 @@ class RecommenderModel(kserve.Model):  # type: ignore[misc]  # kserve ships no t
             outputs = await self._batcher.answer(batch)
             return self._v2_answer(outputs, payload.id or str(uuid.uuid4()))
         if isinstance(payload, bytes):
-            payload = _decoded(payload, (headers or {}).get("content-type", ""))
+            payload = decoded(payload, (headers or {}).get("content-type", ""))
         return {"predictions": _rows(await self._batcher.answer(self._read(payload)))}
 
     def get_input_types(self) -> list[dict[str, Any]]:
@@ -129,16 +129,6 @@ class RecommenderModel(kserve.Model):  # type: ignore[misc]  # kserve ships no t
                 data = np.nan_to_num(value, nan=np.nan, neginf=lowest).ravel().tolist()
             tensors.append(kserve.InferOutput(name, list(value.shape), datatype, data))
         return kserve.InferResponse(request_id, self.name, tensors)
-
-
-def _decoded(body: bytes, content_type: str) -> object:
-    # KServe leaves a body alone whose content type is not literally one of its JSON types.
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise BadRequest(f"Content-Type: found {content_type[:80]!r}, expected 'application/json'")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"body: found no JSON: {error}") from error
 
 
 def _inputs(function: Any) -> list[InputSpec]:

@@ -1,10 +1,10 @@
 """The model package as the server finds it on disk."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from serving.manifest import ManifestError, read_object, verify_file
 
 
 class PackageError(ValueError):
@@ -45,7 +45,9 @@ def open_package(folder: Path) -> Package:
         name, version = str(manifest["name"]), int(manifest["version"])
         model_sha256 = str(manifest["model_sha256"])
         for relative, published in files.items():
-            _verify(folder / relative, sha256=published["sha256"], size=published["size"])
+            verify_file(folder / relative, sha256=published["sha256"], size=published["size"])
+    except ManifestError as error:
+        raise PackageError(str(error)) from error
     except (KeyError, TypeError) as error:
         raise PackageError(f"{folder}/manifest.json: {error!r} is missing or malformed") from error
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -57,29 +59,15 @@ def open_package(folder: Path) -> Package:
     return Package(name, version, model_sha256, saved_model_dir, _warmup(folder))
 
 
-def _verify(file: Path, *, sha256: str, size: int) -> None:
-    if not file.is_file():
-        raise PackageError(f"{file}: found nothing, expected a file of {size} bytes")
-    if (found_size := file.stat().st_size) != size:
-        raise PackageError(f"{file}: found {found_size} bytes, the manifest says {size}")
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != sha256:
-        raise PackageError(f"{file}: found sha256 {found}, the manifest says {sha256}")
-
-
 def _warmup(folder: Path) -> tuple[dict[str, Any], ...]:
     requests = _read_object(folder / "requests.json").get("requests", [])
     return tuple(request["body"] for request in requests)
 
 
 def _read_object(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise PackageError(f"{file}: found no file, expected one in every package")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PackageError(f"{file}: found no file, expected one in every package") from error
-    except ValueError as error:
-        raise PackageError(f"{file}: found no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise PackageError(f"{file}: found {type(content).__name__}, expected a JSON object")
-    return content
+        return read_object(file.read_bytes(), str(file))
+    except ManifestError as error:
+        raise PackageError(str(error)) from error

@@ -1,36 +1,20 @@
 """Putting the model, KServe's server and the metrics together."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import kserve
 import tensorflow as tf
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from kserve import model_server
 
-from serving.predictor.metrics import RequestGate
 from serving.predictor.model import RecommenderModel
 from serving.predictor.package import Package, PackageError, open_package
-from serving.predictor.request import BadRequest, Limits
-
-_EX_CONFIG = 78  # sysexits.h; tells the supervisor that starting again cannot help
-
-
-class _Server(kserve.ModelServer):  # type: ignore[misc]  # kserve ships no types
-    """KServe's server on a chosen address; KServe itself always listens on all of them."""
-
-    host = "0.0.0.0"
-
-    async def _serve(self) -> None:
-        self._rest_server.config.host = self.host
-        await super()._serve()
+from serving.protocol.gate import RequestMetrics
+from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER
+from serving.protocol.request import Limits
+from serving.protocol.rest_server import EX_CONFIG, RestServer, guard, quiet
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,17 +62,19 @@ def serve(
         model.load()
     except PackageError as error:
         sys.stderr.write(f"error: {error}\n")
-        return _EX_CONFIG
-    app = model_server.app
-    app.add_middleware(
-        RequestGate,
+        return EX_CONFIG
+    guard(
+        model_server.app,
+        metrics=RequestMetrics("shopflow_predictor"),
         model=options.model_name,
         revision=options.revision,
         max_body_bytes=options.max_body_bytes,
+        answer_headers={
+            REVISION_HEADER: options.revision,
+            MODEL_HEADER: f"{package.name}/{package.version}/{package.model_sha256}",
+        },
     )
-    app.add_exception_handler(BadRequest, _bad_request)
-    app.add_exception_handler(RequestValidationError, _invalid_v2)
-    server = _Server(
+    server = RestServer(
         http_port=options.http_port,
         enable_grpc=options.enable_grpc,
         workers=1,
@@ -97,18 +83,6 @@ def serve(
     )
     server.host = options.host
     if not options.enable_latency_logging:
-        for name in ("uvicorn.access", "kserve.trace"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        quiet()
     server.start([model])
     return 0
-
-
-async def _bad_request(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, status_code=400)
-
-
-async def _invalid_v2(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first: dict[str, Any] = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return JSONResponse({"error": f"{where}: {first['msg']}"[:300]}, status_code=400)

@@ -1,9 +1,3 @@
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +6,7 @@ import pytest
 
 from serving.platform import InferencePlatform
 from serving.platform.local import LocalPlatform
-
-ROOT = Path(__file__).parents[2]
+from tests.serving.running_server import running_server
 
 
 @pytest.fixture
@@ -36,25 +29,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def predictor(package: Path) -> Iterator[httpx.Client]:
     """A client of one running predictor for the package."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["--model_name", "shop", "--model_dir", str(package), "--http_port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving.predictor", *options, "--revision", "shop-00001"],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                if client.get("/v2/health/ready").status_code == 200:
-                    break
-            except httpx.ConnectError:
-                assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
+    options = ["--model_name", "shop", "--model_dir", str(package), "--revision", "shop-00001"]
+    with running_server("serving.predictor", *options) as client:
         yield client
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(30) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.predictor.batcher import Batcher, join, split
-from serving.predictor.request import Batch
+from serving.protocol.request import Batch
 
 
 def asked(*, user: str, history: list[str], k: int, signature: str = "recommend") -> Batch:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 Kind = Literal["string", "integer", "number"]
 _PYTHON_TYPE: Mapping[Kind, tuple[type, ...]] = {
     "string": (str,),
@@ -72,6 +74,24 @@ class Batch:
     signature: str
     columns: Mapping[str, list[Any]]
     rows: int
+
+
+def decoded(body: bytes, content_type: str) -> object:
+    """Decode a body that KServe left alone: its content type is not literally a JSON type's.
+
+    Args:
+        body: The body as it came.
+        content_type: Its Content-Type, parameters included.
+
+    Raises:
+        BadRequest: If it is not said to be JSON, or is none.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise BadRequest(f"Content-Type: found {content_type[:80]!r}, expected 'application/json'")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"body: found no JSON: {error}") from error
 
 
 def read_v1(

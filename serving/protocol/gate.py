@@ -1,24 +1,41 @@
 """What KServe's own metrics lack: requests by status code, and a latency histogram by revision."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.predictor.request import BadRequest
+from serving.protocol.request import BadRequest
 
 _LABELS = ("model_name", "revision")
-_REQUESTS = Counter(
-    "shopflow_predictor_requests", "Inference requests by status code", (*_LABELS, "code")
-)
-_SECONDS = Histogram(
-    "shopflow_predictor_request_seconds",
-    "Time from the request's head to the end of the answer",
-    _LABELS,
-    buckets=[round(0.0005 * 1.15**power, 7) for power in range(84)],
-)
+
+
+class RequestMetrics:
+    """The counters of one server.
+
+    Attributes:
+        requests: Inference requests by status code.
+        seconds: Latency of inference requests; a quantile read from it is within 15 %.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """Register the counters.
+
+        Args:
+            prefix: Start of the metrics' names.
+        """
+        self.requests = Counter(
+            f"{prefix}_requests", "Inference requests by status code", (*_LABELS, "code")
+        )
+        self.seconds = Histogram(
+            f"{prefix}_request_seconds",
+            "Time from the request's head to the end of the answer",
+            _LABELS,
+            buckets=[round(0.0005 * 1.15**power, 7) for power in range(84)],
+        )
 
 
 class RequestGate:
@@ -28,9 +45,33 @@ class RequestGate:
     repository's verbs, with which any user could unload the model.
     """
 
-    def __init__(self, app: ASGIApp, *, model: str, revision: str, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: RequestMetrics,
+        model: str,
+        revision: str,
+        max_body_bytes: int,
+        answer_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Stand before an application.
+
+        Args:
+            app: What answers.
+            metrics: Where requests are counted.
+            model: Label of the counters: the model's name.
+            revision: Label of the counters: this server's revision.
+            max_body_bytes: Largest body that is passed on.
+            answer_headers: Headers every answer of the application gets.
+        """
         self._app, self._model, self._revision = app, model, revision
-        self._max_body_bytes = max_body_bytes
+        self._metrics, self._max_body_bytes = metrics, max_body_bytes
+        self._answer_headers = [
+            (name.lower().encode(), value.encode("latin-1", "replace"))
+            for name, value in (answer_headers or {}).items()
+            if value
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -38,7 +79,7 @@ class RequestGate:
             await self._app(scope, receive, send)
             return
         if not scope["path"].endswith((":predict", ":explain", "/infer")):
-            await self._pass_other(scope, receive, send)
+            await self._pass_other(scope, receive, self._labelled(send))
             return
         started, codes = time.perf_counter(), [500]
 
@@ -48,10 +89,22 @@ class RequestGate:
             await send(message)
 
         try:
-            await self._pass_inference(scope, receive, counted_send)
+            await self._pass_inference(scope, receive, self._labelled(counted_send))
         finally:
-            _REQUESTS.labels(self._model, self._revision, str(codes[-1])).inc()
-            _SECONDS.labels(self._model, self._revision).observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.requests.labels(self._model, self._revision, str(codes[-1])).inc()
+            self._metrics.seconds.labels(self._model, self._revision).observe(seconds)
+
+    def _labelled(self, send: Send) -> Send:
+        if not self._answer_headers:
+            return send
+
+        async def labelled(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._answer_headers]
+            await send(message)
+
+        return labelled
 
     async def _pass_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith("/v2/repository"):

@@ -1,0 +1,1 @@
+"""What the predictor and the transformer share: the protocols' requests, the gate, the server."""
