@@ -1,5 +1,7 @@
 """Putting the cluster, its metrics and the way into it together."""
 
+from pathlib import Path
+
 from serving.platform.cluster import connect_cluster
 from serving.platform.inference_service import check_name
 from serving.platform.kserve import KServePlatform
@@ -25,9 +27,13 @@ def connect_kserve(options: str, *, namespace: str) -> KServePlatform:
         from serving.platform.prometheus import PrometheusSource
         from serving.platform.prometheus_api import PrometheusSettings
 
-        metrics = PrometheusSource(
-            PrometheusSettings(parsed.prometheus), find_profile(parsed.profile)
+        settings = PrometheusSettings(
+            parsed.prometheus,
+            token_file=Path(parsed.token_file) if parsed.token_file else None,
+            token_env=parsed.token_env,
+            ca_file=Path(parsed.ca_file) if parsed.ca_file else None,
         )
+        metrics = PrometheusSource(settings, find_profile(parsed.profile))
     return KServePlatform(
         connect_cluster(parsed.context),
         namespace=namespace,

@@ -14,6 +14,9 @@ class KServeOptions:
         prometheus: Base URL of the Prometheus that scrapes the services; without, a rollout has
             no data and holds.
         profile: Whose metrics it has, see `serving.platform.metric_profiles`.
+        token_file: File with a bearer token for Prometheus.
+        token_env: Environment variable with that token, in place of a file.
+        ca_file: Certificates to trust for Prometheus in place of the public ones.
         context: Context of the kubeconfig; empty for the pod's service account, or else the
             current context.
         gateway: Base URL requests go through when the services' addresses cannot be reached from
@@ -23,6 +26,9 @@ class KServeOptions:
 
     prometheus: str = ""
     profile: str = "shopflow"
+    token_file: str = ""
+    token_env: str = ""
+    ca_file: str = ""
     context: str = ""
     gateway: str = ""
     controller: str = "kserve"

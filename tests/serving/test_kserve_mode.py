@@ -55,6 +55,10 @@ def test_options_of_the_platform_are_key_value_pairs():
     assert parse_options(text) == KServeOptions(
         prometheus="http://prometheus.monitoring:9090", profile="istio", context="shop"
     )
+    text = "prometheus=https://metrics.example,token_file=/run/token,ca_file=/run/ca.crt"
+    assert parse_options(text) == KServeOptions(
+        prometheus="https://metrics.example", token_file="/run/token", ca_file="/run/ca.crt"
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,6 +68,7 @@ def test_options_of_the_platform_are_key_value_pairs():
         ("prometheus", "found 'prometheus'"),
         ("context=", "found 'context='"),
         ("context=a,context=b", "found 'context=b'.*each once"),
+        ("prometheus=http://far:9090,token_env=TOKEN", "found a token for .*expected https"),
         ("prometheus=prometheus:9090", "found prometheus=prometheus:9090, expected an http"),
     ],
 )
