@@ -159,7 +159,7 @@ def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deploy
     assert "ndcg@10" in done.reason
     steps = list(done.seconds)
     assert [s.split("-")[0] for s in steps].count("train") == 3
-    assert not any(s.startswith(("package", "deploy", "rollout")) for s in steps)
+    assert not any(s.startswith(("package", "deploy", "shadow", "rollout")) for s in steps)
     assert published(workspace) == []
     # No call reached the platform: it makes its folder with the first one that changes anything.
     assert not (workspace / "serving").exists()
@@ -174,7 +174,16 @@ def test_killed_at_every_step_it_starts_again_cleanly(tmp_path_factory, workspac
         "run_locally(('pipelines.recommender', 'recommender'), json.load(sys.stdin),"
         " workspace=Path(sys.argv[1]), console=Console())"
     )
-    for step in ("ingest", "preprocess", "train", "evaluate", "package", "deploy", "rollout"):
+    for step in (
+        "ingest",
+        "preprocess",
+        "train",
+        "evaluate",
+        "package",
+        "deploy",
+        "shadow",
+        "rollout",
+    ):
         earlier = set(workspace.glob("runs/*"))
         with subprocess.Popen(
             [sys.executable, "-c", program, str(workspace)],
