@@ -1,5 +1,6 @@
 """The InferenceService of a package."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from components.deploy.settings import DeploySettings
@@ -20,11 +21,14 @@ def build_inference_service(
     else:
         predictor["model"] = _model(package_uri, settings)
     predictor |= _scaling(settings) | _pod(settings)
+    spec = {"predictor": predictor}
+    if settings.transformer_image:
+        spec["transformer"] = _transformer(settings)
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {"name": service, "namespace": namespace},
-        "spec": {"predictor": predictor},
+        "spec": spec,
     }
 
 
@@ -54,6 +58,21 @@ def _predictor_image(service: str, package_uri: str, settings: DeploySettings) -
         "livenessProbe": _probe("/v2/health/live")
         | {"initialDelaySeconds": int(settings.ready_timeout_s)},
     }
+
+
+def _transformer(settings: DeploySettings) -> dict[str, Any]:
+    """Return the transformer's part; KServe adds the model's name and the predictor's host."""
+    container: dict[str, Any] = {
+        "name": "kserve-container",
+        "image": settings.transformer_image,
+        "args": list(settings.transformer_args),
+        "env": _from_secrets(settings.transformer_secret_env),
+        "ports": [{"containerPort": _PORT, "protocol": "TCP"}],
+        "readinessProbe": _probe("/v2/health/ready"),
+        # It is live before its tables are loaded.
+        "livenessProbe": _probe("/v2/health/live") | {"initialDelaySeconds": 60},
+    }
+    return {"minReplicas": 1, "containers": [container]}
 
 
 def _probe(path: str) -> dict[str, Any]:
@@ -94,11 +113,17 @@ def _container(settings: DeploySettings) -> dict[str, Any]:
         # would look like a bad model.
         container["resources"] = {"requests": quantities, "limits": dict(quantities)}
     env: list[dict[str, Any]] = [{"name": k, "value": v} for k, v in settings.env.items()]
-    for name, reference in settings.secret_env.items():
+    env += _from_secrets(settings.secret_env)
+    return container | ({"env": env} if env else {})
+
+
+def _from_secrets(references: Mapping[str, str]) -> list[dict[str, Any]]:
+    env = []
+    for name, reference in references.items():
         secret, _, key = reference.partition("/")
         source = {"secretKeyRef": {"name": secret, "key": key}}
         env.append({"name": name, "valueFrom": source})
-    return container | ({"env": env} if env else {})
+    return env
 
 
 def _scaling(settings: DeploySettings) -> dict[str, Any]:

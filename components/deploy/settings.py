@@ -57,6 +57,10 @@ class DeploySettings:
         logger_url: Where KServe sends copies of requests and answers.
         logger_mode: Which of the two.
         scraped: Whether Prometheus shall scrape the pods.
+        transformer_image: Image of the transformer, by immutable tag or digest; without one there
+            is none. It is the service's, and changes for all revisions at once.
+        transformer_args: Its options, see `python -m serving.transformer --help`.
+        transformer_secret_env: Its environment from Secrets: variable → "secret/key".
     """
 
     ready_timeout_s: float = 300.0
@@ -88,6 +92,9 @@ class DeploySettings:
     logger_url: str = ""
     logger_mode: Literal["all", "request", "response"] = "all"
     scraped: bool = False
+    transformer_image: str = ""
+    transformer_args: tuple[str, ...] = ()
+    transformer_secret_env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse settings nothing could be deployed with.
@@ -105,6 +112,7 @@ class DeploySettings:
             _expect(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name, pattern, expected in (
             ("image", _IMAGE, "registry/name:tag or registry/name@sha256:…"),
+            ("transformer_image", _IMAGE, "registry/name:tag or registry/name@sha256:…"),
             ("runtime", _DNS_NAME, "the name of a ServingRuntime"),
             ("cpu", _QUANTITY, "a quantity such as 500m or 2"),
             ("memory", _QUANTITY, "a quantity such as 2Gi"),
@@ -115,7 +123,12 @@ class DeploySettings:
         ):
             value = getattr(self, name)
             _expect(not value or bool(pattern.fullmatch(value)), name, value, expected)
-        _expect(not self.image.endswith(":latest"), "image", self.image, "a tag that does not move")
+        for name in ("image", "transformer_image"):
+            image = getattr(self, name)
+            _expect(not image.endswith(":latest"), name, image, "a tag that does not move")
+        for name in ("transformer_args", "transformer_secret_env"):
+            alone = bool(getattr(self, name)) and not self.transformer_image
+            _expect(not alone, name, "some without transformer_image", "both or none")
         _expect(self.gpus >= 0, "gpus", self.gpus, "at least 0")
         _expect(
             sum(map(bool, (self.server_command, self.image, self.runtime))) <= 1,
@@ -165,11 +178,12 @@ class DeploySettings:
     def _check_environment(self) -> None:
         for name in self.pull_secrets:
             _expect(bool(_DNS_NAME.fullmatch(name)), "pull_secrets", name, "a Secret's name")
-        for name in (*self.env, *self.secret_env):
+        references = [*self.secret_env.items(), *self.transformer_secret_env.items()]
+        for name in (*self.env, *dict(references)):
             _expect(bool(_ENV_NAME.fullmatch(name)), "env", name, "a variable's name")
         for name in self.env:
             _expect(not _LOOKS_SECRET.search(name), "env", name, "secrets in secret_env")
-        for name, reference in self.secret_env.items():
+        for name, reference in references:
             _expect(
                 bool(_SECRET_REF.fullmatch(reference)),
                 f"secret_env {name}",

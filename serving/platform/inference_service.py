@@ -57,6 +57,8 @@ def service_name(resource: Mapping[str, Any]) -> str:
         raise PlatformError(f"resource: found {found}, expected ({API_VERSION}, InferenceService)")
     name = check_name(str(resource.get("metadata", {}).get("name", "")), "metadata.name")
     read_template(predictor_template(resource))
+    if others := sorted(set(resource["spec"]) - {"predictor"}):
+        raise PlatformError(f"spec.{others[0]}: found one, expected none on this machine")
     return name
 
 

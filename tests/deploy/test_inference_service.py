@@ -103,6 +103,21 @@ def test_resources_are_asked_for_and_limited_alike():
     assert model["resources"] == {"requests": wanted, "limits": wanted}
 
 
+def test_transformer_is_a_container_of_its_own_with_secrets_by_reference():
+    image = "registry.example/shopflow-transformer:1"
+    spec = build(
+        transformer_image=image,
+        transformer_args=("--cache", "env:CACHE_URL"),
+        transformer_secret_env={"CACHE_URL": "shop-cache/url"},
+    )["spec"]
+    (container,) = spec["transformer"]["containers"]
+    assert (container["image"], container["args"]) == (image, ["--cache", "env:CACHE_URL"])
+    reference = {"secretKeyRef": {"name": "shop-cache", "key": "url"}}
+    assert container["env"] == [{"name": "CACHE_URL", "valueFrom": reference}]
+    assert "env" not in spec["predictor"]["model"]
+    assert "transformer" not in build()["spec"]
+
+
 def test_secrets_are_references_and_nothing_else():
     model = build(env={"MODE": "fast"}, secret_env={"REDIS_URL": "redis/url"})["spec"]["predictor"][
         "model"
@@ -186,6 +201,12 @@ def test_tensorflow_serving_gets_its_own_options():
         ('{"secret_env": {"A": "no-key"}}', "secret_env A: found no-key, expected secret/key"),
         ('{"logger_url": "ftp://x"}', "logger_url: found ftp://x, expected an http"),
         ('{"service_account": "A_b"}', "service_account: found A_b"),
+        ('{"transformer_image": "r.io/t:latest"}', "transformer_image: found r.io/t:latest"),
+        ('{"transformer_args": ["--cache"]}', "transformer_args: found some without transformer_"),
+        (
+            '{"transformer_image": "r.io/t:1", "transformer_secret_env": {"A": "x"}}',
+            "secret_env A: found x, expected secret/key",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_one_line(text: str, message: str):

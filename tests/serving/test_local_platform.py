@@ -228,6 +228,7 @@ def test_stop_ends_every_process_and_start_brings_the_service_back(tmp_path: Pat
         (lambda s: s["spec"].update(predictor={}), "expected model or containers"),
         (lambda s: s["spec"].update(predictor={"model": {"storageUri": "x"}}), "modelFormat"),
         (lambda s: s.update(spec={}), "spec.predictor"),
+        (lambda s: s["spec"].update(transformer={}), "spec.transformer: found one"),
     ],
 )
 def test_resource_that_cannot_be_run_is_refused_before_anything_starts(
