@@ -4,7 +4,10 @@ import copy
 
 import pytest
 
+from components.deploy.inference_service import build_inference_service
+from components.deploy.settings import DeploySettings
 from tests.cluster.inference_services import (
+    MODE,
     get,
     inference_service,
     is_ready,
@@ -50,6 +53,29 @@ def test_kserve_makes_the_deploy_step_s_inference_service_ready(cluster, namespa
     assert found["status"]["deploymentMode"] == "Knative"
     assert traffic(found) == {revision(1): 100}
     assert found["status"]["components"]["predictor"]["latestRolledoutRevision"] == revision(1)
+
+
+def test_a_transformer_stands_before_the_predictor(cluster, namespace):
+    resource = build_inference_service(
+        service="recommender",
+        namespace=namespace,
+        package_uri=cluster.package_uri,
+        settings=DeploySettings(
+            transformer_image="registry.example/shopflow-transformer:0.1.0",
+            transformer_args=("--cache", "env:CACHE_URL"),
+            transformer_secret_env={"CACHE_URL": "shop-cache/url"},
+        ),
+    )
+    resource["metadata"]["annotations"] = {MODE: "Knative"}
+    put(cluster, resource)
+    found = wait_for(cluster, namespace, is_ready)
+    components = found["status"]["components"]
+    assert components["transformer"]["latestReadyRevision"] == "recommender-transformer-00001"
+    # Users are answered by the transformer, and it asks the predictor.
+    service = get(cluster, "Service", namespace, "recommender-transformer")
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:2] == ["--cache", "env:CACHE_URL"]
+    assert f"recommender-predictor.{namespace}" in container["args"]
 
 
 def test_a_canary_gets_its_share_beside_the_revision_rolled_out_last(cluster, namespace, service):
