@@ -59,7 +59,7 @@ def release_locally(
     status = connect(platform).status(service)
     if status.url is None:
         raise InputError(f"service {service}", "no URL", "one, after a successful rollout")
-    line = curl_line(status.url, service, visits()[0])
+    line = curl_line(status.url, service, traffic.visits[0])
     answer = subprocess.run(shlex.split(line), capture_output=True, text=True, check=False)
     console.print(f"\nIt is serving now; ask it, or stop it with `{stop_with}`:")
     # Not by rich: it would wrap the line, and a wrapped line does not copy.

@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from gcp_storage_emulator.server import create_server
 
 from components.errors import InputError
 from components.object_store import (
@@ -18,22 +17,14 @@ from components.object_store import (
     open_store,
     upload_tree,
 )
+from tests.storage_server import running_storage
 
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[str]:
     """A storage server on loopback, with the bucket "shop"."""
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="shop")
-    server.start()
-    host, port = server._api._httpd.server_address  # it does not say which free port it took
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    os.environ["STORAGE_EMULATOR_HOST"] = f"http://{host}:{port}"
-    yield f"http://{host}:{port}"
-    server.stop()
-    if before is None:
-        del os.environ["STORAGE_EMULATOR_HOST"]
-    else:
-        os.environ["STORAGE_EMULATOR_HOST"] = before
+    with running_storage("shop") as url:
+        yield url
 
 
 @pytest.fixture(params=["local", "gs"])

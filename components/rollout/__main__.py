@@ -7,6 +7,16 @@ from typing import Annotated
 import typer
 
 from components.cli import run_step
+from components.rollout.options import (
+    Alpha,
+    MaxErrorIncrease,
+    MaxP50Ratio,
+    MaxP95Ratio,
+    MinRequests,
+    Poll,
+    Steps,
+    StepTimeout,
+)
 from components.rollout.policy import RolloutPolicy, parse_on_timeout, parse_steps
 from components.rollout.rollout import roll_out
 
@@ -17,31 +27,23 @@ def main(
     release: Annotated[Path, typer.Option(help="The deploy step's release, JSON.")],
     evidence: Annotated[Path, typer.Option(help="JSON file to write.")],
     report: Annotated[Path, typer.Option(help="HTML page to write.")],
-    steps: Annotated[str, typer.Option(help="Canary's share in percent.")] = "5,25,50,100",
-    min_requests: Annotated[int, typer.Option(help="Requests a step needs.")] = 500,
-    alpha: Annotated[float, typer.Option(help="Risk of a false alarm.")] = _DEFAULT.alpha,
-    max_error_increase: Annotated[
-        float, typer.Option(help="Canary's share of 5xx above the stable's.")
-    ] = _DEFAULT.max_error_increase,
-    max_p95_ratio: Annotated[
-        float, typer.Option(help="Canary's p95 over the stable's.")
-    ] = _DEFAULT.max_p95_ratio,
-    max_p50_ratio: Annotated[
-        float, typer.Option(help="Canary's median over the stable's.")
-    ] = _DEFAULT.max_p50_ratio,
+    steps: Steps = "5,25,50,100",
+    min_requests: MinRequests = 500,
+    alpha: Alpha = _DEFAULT.alpha,
+    max_error_increase: MaxErrorIncrease = _DEFAULT.max_error_increase,
+    max_p95_ratio: MaxP95Ratio = _DEFAULT.max_p95_ratio,
+    max_p50_ratio: MaxP50Ratio = _DEFAULT.max_p50_ratio,
     business_metric: Annotated[
         str, typer.Option(help="Metric of feedback to ask for.")
     ] = _DEFAULT.business_metric,
     max_business_drop: Annotated[
         float, typer.Option(help="Canary's share of successes below the stable's.")
     ] = _DEFAULT.max_business_drop,
-    step_timeout_s: Annotated[
-        float, typer.Option(help="Longest wait for evidence, s.")
-    ] = _DEFAULT.step_timeout_s,
+    step_timeout_s: StepTimeout = _DEFAULT.step_timeout_s,
     on_timeout: Annotated[
         str, typer.Option(help="What follows: roll_back, hold or fail.")
     ] = _DEFAULT.on_timeout,
-    poll_s: Annotated[float, typer.Option(help="Time between looks, s.")] = _DEFAULT.poll_s,
+    poll_s: Poll = _DEFAULT.poll_s,
 ) -> None:
     """Move the users to a candidate step by step; promote it, or roll it back."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -30,6 +30,7 @@ from serving.platform.interface import (
     Rollback,
     ServiceStatus,
 )
+from serving.platform.prediction import read_prediction, send_request
 from serving.platform.router_metrics import read_metrics
 from serving.platform.state import ServiceDirectory
 from serving.protocol.headers import REVISION_HEADER
@@ -158,21 +159,11 @@ class LocalPlatform:
         """Send one v1 request; with a revision, to that one and outside its metrics."""
         url = self._url(service)
         headers = {REVISION_HEADER: revision} if revision else {}
-        started = time.perf_counter()
-        try:
-            answer = self._http.post(
-                f"{url}/v1/models/{service}:predict",
-                json=dict(body),
-                headers=headers,
-            )
-        except httpx.HTTPError as error:
-            raise PlatformError(f"{service}: {url} cannot be reached: {error}") from error
-        latency_ms = (time.perf_counter() - started) * 1000
+        answer, latency_ms = send_request(
+            self._http, url, service, body, headers=headers, where=url
+        )
         answered_by = answer.headers.get(REVISION_HEADER, "")
-        try:
-            return Prediction(answer.status_code, answer.json(), answered_by, latency_ms)
-        except json.JSONDecodeError:
-            return Prediction(answer.status_code, answer.text, answered_by, latency_ms)
+        return read_prediction(answer, revision=answered_by, latency_ms=latency_ms)
 
     def metrics(self, service: str) -> Mapping[str, RevisionMetrics]:
         """Return the counters of the users' requests by revision name."""

@@ -11,11 +11,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from serving.platform.traffic import goes_to_canary
 from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER, USER_HEADER
+from serving.protocol.latency import LATENCY_BOUNDS_S
 
 _MAX_BODY_BYTES = 16 * 2**20
 _FORWARDED = ("Content-Type", "Accept", "X-Request-Id", "Inference-Header-Content-Length")
-# Each bound is 1.15 times the one before, so a quantile read from the histogram is within 15 %.
-LATENCY_BOUNDS_S = tuple(round(0.0005 * 1.15**power, 7) for power in range(84))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import orjson
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.protocol.latency import LATENCY_BOUNDS_S
 from serving.protocol.request import BadRequest
 
 _LABELS = ("model_name", "revision")
@@ -34,7 +35,7 @@ class RequestMetrics:
             f"{prefix}_request_seconds",
             "Time from the request's head to the end of the answer",
             _LABELS,
-            buckets=[round(0.0005 * 1.15**power, 7) for power in range(84)],
+            buckets=LATENCY_BOUNDS_S,
         )
 
 

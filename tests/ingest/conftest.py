@@ -1,13 +1,12 @@
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from gcp_storage_emulator.server import create_server
 
 from components.ingest.config import DatasetConfig, load_config
 from components.ingest.ingest import IngestSummary, ingest
+from tests.storage_server import running_storage
 
 CONFIG = """
 name: small
@@ -81,13 +80,5 @@ def small_shop(tmp_path: Path) -> SmallShop:
 @pytest.fixture(scope="module")
 def gcs_bucket() -> Iterator[str]:
     """A bucket on a storage server on loopback."""
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="shop")
-    server.start()
-    host, port = server._api._httpd.server_address
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    os.environ["STORAGE_EMULATOR_HOST"] = f"http://{host}:{port}"
-    yield "shop"
-    server.stop()
-    del os.environ["STORAGE_EMULATOR_HOST"]
-    if before is not None:
-        os.environ["STORAGE_EMULATOR_HOST"] = before
+    with running_storage("shop"):
+        yield "shop"

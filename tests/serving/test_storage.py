@@ -1,31 +1,21 @@
 """Bringing a package to the machine: folders in place, buckets by download."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 
 from serving.platform import PlatformError
 from serving.platform.storage import materialise
+from tests.storage_server import running_storage
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[storage.Bucket]:
     """The bucket "models" of a storage server on loopback."""
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="models")
-    server.start()
-    host, port = server._api._httpd.server_address  # it does not say which free port it took
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    os.environ["STORAGE_EMULATOR_HOST"] = f"http://{host}:{port}"
-    yield storage.Client().bucket("models")
-    server.stop()
-    if before is None:
-        del os.environ["STORAGE_EMULATOR_HOST"]
-    else:
-        os.environ["STORAGE_EMULATOR_HOST"] = before
+    with running_storage("models"):
+        yield storage.Client().bucket("models")
 
 
 def test_folder_is_used_where_it_lies(tmp_path: Path):

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gcp_storage_emulator.server import create_server
 from google.cloud import storage
 
 from serving.transformer.features import Columns, LookupFailed
@@ -21,6 +20,7 @@ from serving.transformer.files import FilesError, LocalFiles, open_files
 from serving.transformer.parquet_features import ParquetHistories, ParquetItems
 from serving.transformer.redis_store import RedisHistories, RedisItems, connect
 from tests.serving.redis_process import RedisProcess, running_redis
+from tests.storage_server import running_storage
 
 COLUMNS = Columns(category="department", stock="stock", vector="vector")
 
@@ -188,17 +188,8 @@ def test_manifest_that_is_none_is_refused(tmp_path: Path, manifest: str):
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[storage.Bucket]:
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="shop")
-    server.start()
-    host, port = server._api._httpd.server_address  # it does not say which free port it took
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    os.environ["STORAGE_EMULATOR_HOST"] = f"http://{host}:{port}"
-    yield storage.Client().bucket("shop")
-    server.stop()
-    if before is None:
-        del os.environ["STORAGE_EMULATOR_HOST"]
-    else:
-        os.environ["STORAGE_EMULATOR_HOST"] = before
+    with running_storage("shop"):
+        yield storage.Client().bucket("shop")
 
 
 def test_bucket_is_read_like_a_folder_and_reloaded_when_an_object_changes(

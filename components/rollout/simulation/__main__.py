@@ -6,6 +6,16 @@ import typer
 from rich.console import Console
 
 from components.cli import run_step
+from components.rollout.options import (
+    Alpha,
+    MaxErrorIncrease,
+    MaxP50Ratio,
+    MaxP95Ratio,
+    MinRequests,
+    Poll,
+    Steps,
+    StepTimeout,
+)
 from components.rollout.policy import RolloutPolicy, parse_steps
 from components.rollout.simulation.table import rows, table
 
@@ -13,24 +23,14 @@ _DEFAULT = RolloutPolicy()
 
 
 def main(
-    steps: Annotated[str, typer.Option(help="Canary's share in percent.")] = "5,25,50,100",
-    min_requests: Annotated[
-        int, typer.Option(help="Requests a step needs.")
-    ] = _DEFAULT.min_requests,
-    alpha: Annotated[float, typer.Option(help="Risk of a false alarm.")] = _DEFAULT.alpha,
-    max_error_increase: Annotated[
-        float, typer.Option(help="Canary's share of 5xx above the stable's.")
-    ] = _DEFAULT.max_error_increase,
-    max_p95_ratio: Annotated[
-        float, typer.Option(help="Canary's p95 over the stable's.")
-    ] = _DEFAULT.max_p95_ratio,
-    max_p50_ratio: Annotated[
-        float, typer.Option(help="Canary's median over the stable's.")
-    ] = _DEFAULT.max_p50_ratio,
-    step_timeout_s: Annotated[
-        float, typer.Option(help="Longest wait for evidence, s.")
-    ] = _DEFAULT.step_timeout_s,
-    poll_s: Annotated[float, typer.Option(help="Time between two looks, s.")] = _DEFAULT.poll_s,
+    steps: Steps = "5,25,50,100",
+    min_requests: MinRequests = _DEFAULT.min_requests,
+    alpha: Alpha = _DEFAULT.alpha,
+    max_error_increase: MaxErrorIncrease = _DEFAULT.max_error_increase,
+    max_p95_ratio: MaxP95Ratio = _DEFAULT.max_p95_ratio,
+    max_p50_ratio: MaxP50Ratio = _DEFAULT.max_p50_ratio,
+    step_timeout_s: StepTimeout = _DEFAULT.step_timeout_s,
+    poll_s: Poll = _DEFAULT.poll_s,
     requests_per_s: Annotated[float, typer.Option(help="Requests of all users.")] = 100.0,
     rollouts: Annotated[int, typer.Option(help="Rollouts of each kind.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
