@@ -81,14 +81,19 @@ def _checks(outcome: Outcome) -> Markup:
             f"{step.traffic_percent} %",
             check.name,
             check.seen,
-            "too few for a test" if check.value is None else f"{check.value:.3g}",
-            f"{check.bound:.3g}",
+            "too few for a test" if check.value is None else _figure(check.value),
+            _figure(check.bound),
             verdict(check.verdict, good=check.verdict == "passed"),
         )
         for step in outcome.steps
         for check in step.checks
     ]
     return table(("canary's share", "check", "measured", "found", "limit", "verdict"), rows)
+
+
+def _figure(value: float) -> str:
+    """Return three significant digits, without an exponent for large numbers."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _p95(steps: tuple[StepRecord, ...]) -> dict[str, float]:
