@@ -7,7 +7,7 @@ from typing import Any
 
 from serving.platform.cluster import JSON, ApiError, Cluster, Outdated, path
 from serving.platform.deployment_mode import Observed, TrafficMode
-from serving.platform.failure import false_conditions, model_failure
+from serving.platform.failure import false_conditions, spec_failure
 from serving.platform.interface import PlatformError, RevisionFailed
 from serving.platform.release_record import KnownRevision
 from serving.platform.requested import check_service
@@ -162,7 +162,7 @@ class ServiceChanges:
             name = mode.revision_name(live, known)
             if not name:
                 reason = _unmet(live) or reason
-                failure = model_failure(live.get("status") or {})
+                failure = spec_failure(live.get("status") or {})
                 broken_since = self._judge(service, known, failure, broken_since)
                 continue
             observed = mode.observe(live, name)

@@ -38,6 +38,19 @@ def model_failure(status: Mapping[str, Any]) -> str:
     return ": ".join(str(part).strip() for part in parts if part)
 
 
+def spec_failure(status: Mapping[str, Any]) -> str:
+    """Return why KServe makes no revision of a spec at all; empty when it may still make one.
+
+    A model that could not be loaded is that of a revision which exists, and says nothing of the
+    one that is to come.
+
+    Args:
+        status: Status of an InferenceService.
+    """
+    model = status.get("modelStatus") or {}
+    return model_failure(status) if model.get("transitionStatus") == "InvalidSpec" else ""
+
+
 def pod_failure(pods: Iterable[Mapping[str, Any]]) -> str:
     """Return why the first container that cannot run does not; empty when all may still come.
 

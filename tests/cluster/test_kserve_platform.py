@@ -275,6 +275,22 @@ def test_controller_that_never_reacts_is_told(api_server, bare_namespace):
         assert platform.roll_back("shop", reason="late").stable.traffic_percent == 100
 
 
+def test_roll_back_is_not_blamed_for_the_failure_it_takes_back(api_server, bare_namespace):
+    """KServe goes on telling the broken revision's failure until it has made the old one anew."""
+    with stand_in(api_server, bare_namespace, "knative") as controllers:
+        platform = connected(controllers)
+        promoted(platform, 1)
+        with pytest.raises(RevisionFailed):
+            platform.deploy(service(controllers.broken))
+        controllers.paused.set()
+        resume = threading.Timer(10 * WAITS.grace_s, controllers.paused.clear)
+        resume.start()
+        status = platform.roll_back("shop", reason="broken")
+        resume.join()
+        assert (status.canary, status.stable.traffic_percent) == (None, 100)
+        assert status.stable.storage_uri == "gs://models/shop/1"
+
+
 def test_spec_changed_by_somebody_else_is_reported_and_not_overwritten(platform, controllers):
     promoted(platform, 1)
     platform.deploy(service(2))

@@ -1,6 +1,11 @@
 """The reason a revision does not become ready, from statuses as KServe and kubelets write them."""
 
-from serving.platform.failure import false_conditions, model_failure, pod_failure
+from serving.platform.failure import (
+    false_conditions,
+    model_failure,
+    pod_failure,
+    spec_failure,
+)
 
 FAILED = {
     "modelStatus": {
@@ -40,6 +45,11 @@ def test_spec_without_a_runtime_is_a_failure_without_pods():
     status = {"modelStatus": {"transitionStatus": "InvalidSpec", "lastFailureInfo": info}}
     assert model_failure(status) == "NoSupportingRuntime: No runtime found"
     assert model_failure({"modelStatus": {"transitionStatus": "InvalidSpec"}}) == "InvalidSpec"
+
+
+def test_a_model_that_did_not_load_says_nothing_of_a_revision_that_is_yet_to_be_made():
+    assert spec_failure(FAILED) == ""
+    assert spec_failure({"modelStatus": {"transitionStatus": "InvalidSpec"}}) == "InvalidSpec"
 
 
 def test_image_that_cannot_be_pulled_is_told_with_the_pod():
