@@ -24,7 +24,7 @@ from tests.cluster.api_server import ApiServer
 from tests.cluster.controllers import KServeItself
 from tests.cluster.kserve_stand_in import ISVC, KServeStandIn, cluster_of
 
-WAITS = Waits(poll_s=0.05, change_s=15.0, grace_s=0.3, route_s=2.0, restore_s=15.0)
+WAITS = Waits(poll_s=0.05, change_s=60.0, grace_s=0.3, route_s=5.0, restore_s=60.0)
 # KServe's own controller: on Knative's own, in Standard mode with the weights that canaries have
 # since 0.21, and as 0.20 is, without. A stand-in: an Ingress, and Knative with the controllers'
 # worst timing.
@@ -36,7 +36,7 @@ class Deploying(KServePlatform):
 
     annotations: Mapping[str, str] = {}
 
-    def deploy(self, inference_service, *, timeout_s=15.0):
+    def deploy(self, inference_service, *, timeout_s=60.0):
         metadata = {**inference_service["metadata"], "annotations": dict(self.annotations)}
         return super().deploy({**inference_service, "metadata": metadata}, timeout_s=timeout_s)
 
@@ -315,7 +315,7 @@ def test_twenty_releases_leave_one_stable_revision_and_nothing_else(platform, co
     cluster = controllers.cluster
     if controllers.mode == "Standard":
         where = path("apps/v1", "deployments", controllers.namespace)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (left := [one["metadata"]["name"] for one in cluster.items(where)]) != [names[-1]]:
             assert time.monotonic() < deadline, left
             time.sleep(0.1)

@@ -33,7 +33,7 @@ def running_redis(password: str = "") -> Iterator[RedisProcess]:
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port, password=password or None)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 client.ping()

@@ -38,7 +38,7 @@ def processes_of(folder: Path) -> set[int]:
     return {status["supervisor_pid"], *servers} - {None}
 
 
-def gone(pids: set[int], *, within_s: float = 10) -> bool:
+def gone(pids: set[int], *, within_s: float = 60) -> bool:
     deadline = time.monotonic() + within_s
     while any(Path(f"/proc/{pid}").exists() and not zombie(pid) for pid in pids):
         if time.monotonic() > deadline:
@@ -122,7 +122,7 @@ def test_dying_canary_is_counted_and_its_users_are_answered_by_the_stable(
     assert {answer.status_code for answer in answers} == {200}
     counted = platform.metrics("shop")[canary].requests
     assert counted.get(503, 0) > 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not platform.status("shop").canary.ready:  # started again by the supervisor
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -134,7 +134,7 @@ def test_no_request_fails_while_revisions_are_promoted_and_rolled_back(platform:
 
     def visit(user: int) -> set[int]:
         codes = set()
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             while not stop:
                 body = {"instances": [{"user": str(user)}]}
                 codes.add(client.post(f"{url}/v1/models/shop:predict", json=body).status_code)

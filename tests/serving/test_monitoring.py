@@ -134,7 +134,7 @@ def test_real_predictor_is_read_through_the_pod_monitor(
     took_ms = (time.perf_counter() - started) * 1000
     for _ in range(2):
         assert predictor.post("/v1/models/shop:predict", json={"instances": []}).status_code == 400
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         found = source.read("shop", namespace="test", revisions=[KNATIVE]).get(KNATIVE)
         if found is not None and found.requests == {200: 6, 400: 2}:
@@ -154,7 +154,7 @@ def test_tf_serving_has_its_revision_from_the_pod_monitor(
     source = PrometheusSource(PrometheusSettings(prometheus.url), TF_SERVING)
     assert source.read("shop", namespace="test", revisions=[STANDARD]) == {}
     tf_serving(tensorflow_serving, "", code=200, ms=30, times=3)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (found := source.read("shop", namespace="test", revisions=[STANDARD])):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -197,7 +197,7 @@ def test_variables_of_the_dashboard_exist(prometheus: PrometheusServer, predicto
     expected = {"namespace": "test", "model_name": "shop"}
     for query in queries:
         series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", query["query"]).groups()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (found := prometheus.query(series.replace("$namespace", "test"))):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -210,7 +210,7 @@ def test_prometheus_takes_the_rules_and_evaluates_them(prometheus: PrometheusSer
         groups = prometheus.http.get("/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while {rule["health"] for rule in loaded()} != {"ok"}:
         assert time.monotonic() < deadline, loaded()
         time.sleep(0.1)

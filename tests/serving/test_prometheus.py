@@ -71,7 +71,7 @@ def wait_for(source: PrometheusSource, revision: str, **expected: int) -> Revisi
     """Look until the revision's requests by code are these, as `_200=3`."""
     wanted = {int(code.strip("_")): count for code, count in expected.items()}
     found: Counters = {}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = read(source, revision)
         # Latencies are asked for a moment later and may be those of the next scrape.
@@ -82,7 +82,7 @@ def wait_for(source: PrometheusSource, revision: str, **expected: int) -> Revisi
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.05)

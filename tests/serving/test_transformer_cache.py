@@ -169,7 +169,7 @@ def test_redis_that_freezes_dies_and_comes_back_is_a_miss_and_then_a_hit():
     with running_redis() as server:
 
         async def run() -> list[list[Row | None]]:
-            answers = cache(RedisStore(connect(server.url, timeout_s=0.2), ttl_s=90), counts, clock)
+            answers = cache(RedisStore(connect(server.url, timeout_s=2), ttl_s=90), counts, clock)
             await answers.put({"k": ROW})
             found = [await answers.get(["k"])]
             os.kill(server.process.pid, signal.SIGSTOP)
