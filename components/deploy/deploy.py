@@ -9,7 +9,7 @@ from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, smoke_test
 from components.errors import InputError
 from components.release import Release
-from serving.platform import PlatformError, connect
+from serving.platform import PlatformError, Provenance, connect
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,11 @@ def deploy(
             service=service, namespace=namespace, package_uri=package_uri, settings=settings
         )
         try:
-            status = inference_platform.deploy(resource, timeout_s=settings.ready_timeout_s)
+            status = inference_platform.deploy(
+                resource,
+                timeout_s=settings.ready_timeout_s,
+                provenance=Provenance(package.version, package.run, package.model_sha256),
+            )
             if status.canary is not None:
                 smoke_test(
                     inference_platform,

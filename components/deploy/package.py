@@ -38,6 +38,7 @@ class VerifiedPackage:
         name: Name of the model.
         version: Its version, ≥ 1.
         model_sha256: Digest of the model the gate gave its blessing to.
+        run: The pipeline run that made it; empty when its manifest does not say.
         golden_requests: Requests the model must answer as it did when it was packaged.
     """
 
@@ -45,6 +46,7 @@ class VerifiedPackage:
     name: str
     version: int
     model_sha256: str
+    run: str
     golden_requests: tuple[GoldenRequest, ...]
 
 
@@ -73,6 +75,7 @@ def verify_package(package_uri: str) -> VerifiedPackage:
             str(manifest["name"]),
             int(manifest["version"]),
             str(manifest["model_sha256"]),
+            str(manifest.get("lineage", {}).get("run", "")),
             _golden_requests(store),
         )
     except (KeyError, TypeError, AttributeError) as error:

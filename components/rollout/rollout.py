@@ -108,8 +108,21 @@ class _Rollout:
         )
 
     def run(self) -> Outcome:
-        """Go through the steps until the candidate is promoted, rolled back, or out of time."""
+        """Go through the steps until the candidate is promoted, rolled back, or out of time.
+
+        Or until somebody else ends its trial: that stands, and is the outcome.
+        """
         records: list[StepRecord] = []
+        try:
+            return self._run(records)
+        except PlatformError:
+            ended = self._ended()
+            if ended is None:
+                raise
+            _log.warning("rollout: %s was ended by somebody else", self._candidate.revision)
+            return replace(ended, steps=tuple(records))
+
+    def _run(self, records: list[StepRecord]) -> Outcome:
         service = self._candidate.service
         with Progress(transient=True) as progress:
             while True:
@@ -136,7 +149,7 @@ class _Rollout:
         service = self._candidate.service
         result: Result = "failed"
         if action.kind == "promote":
-            self._platform.promote(service)
+            self._platform.promote(service, reason=action.reason)
             result = "promoted"
         elif action.kind == "roll_back":
             self._platform.roll_back(service, reason=action.reason)
@@ -150,6 +163,8 @@ class _Rollout:
         while True:
             self._clock.sleep(self._policy.poll_s)
             self._read()
+            if self._ended() is not None:
+                raise PlatformError(f"{self._candidate.revision} is on trial no more")
             canary, stable = (
                 window_between(start.get(name), self._metrics.get(name))
                 for name in (self._candidate.revision, self._stable or "")
@@ -159,6 +174,14 @@ class _Rollout:
             action = decide(self._state, observation, self._policy)
             if action.kind != "hold":
                 return observation, action
+
+    def _ended(self) -> Outcome | None:
+        """Return how the trial ended, if it did; unknown while the platform does not answer."""
+        try:
+            return _already_ended(self._candidate, self._platform.status(self._candidate.service))
+        except PlatformError as error:
+            _log.warning("rollout: %s", error)
+            return None
 
     def _read(self) -> None:
         """Read the counters; when that fails the last ones stay, which looks like no traffic."""

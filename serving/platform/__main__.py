@@ -1,16 +1,15 @@
-"""Look at services, stop those on this machine, end a trial: `python -m serving.platform`."""
+"""Services and their releases, from the command line: `python -m serving.platform`."""
 
+import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.platform import connect
+from serving.platform import connect, release_table
 from serving.platform.interface import PlatformError, Revision, ServiceStatus
 from serving.platform.local import LocalPlatform, default_state_dir
 
@@ -20,15 +19,6 @@ Namespace = Annotated[str, typer.Option(help="Namespace of the services.")]
 Service = Annotated[str, typer.Argument(help="Name of the service.")]
 Platform = Annotated[str, typer.Option(help="local[:<state folder>] or kserve[:key=value,…].")]
 _HERE = default_state_dir()
-
-
-@runtime_checkable
-class KeepsHistory(Protocol):
-    """A platform that remembers what was done to its services."""
-
-    def history(self, service: str) -> Sequence[Any]:
-        """Return the events of a service, oldest first; dataclasses."""
-        ...
 
 
 def _connect(state_dir: Path, namespace: str) -> LocalPlatform:
@@ -92,18 +82,21 @@ def abort(
 
 
 @app.command()
-def history(service: Service, platform: Platform, namespace: Namespace = "default") -> None:
-    """List what was done to a service on a cluster, latest last.
-
-    To go back to one of its packages, deploy it again: `python -m components.deploy`.
-    """
-    table = Table("at (UTC)", "what", "revision", "package", "by", "why")
-    found = connect(platform, namespace=namespace)
-    if not isinstance(found, KeepsHistory):
-        raise PlatformError(f"{platform}: found a platform without a history, expected kserve")
-    for event in found.history(service):
-        table.add_row(*(str(value) for value in asdict(event).values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+def releases(
+    service: Service,
+    platform: Platform,
+    namespace: Namespace = "default",
+    events: Annotated[bool, typer.Option("--events", help="Everything that was done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, for programs.")] = False,
+) -> None:
+    """List what was released on a service: by whom, from which run, how it ended and why."""
+    log = connect(platform, namespace=namespace).releases(service)
+    if as_json:
+        typer.echo(json.dumps(release_table.as_json(service, log), indent=1))
+        return
+    _print(release_table.event_table(log) if events else release_table.release_table(log))
+    for note in release_table.notes(log):
+        typer.echo(note)
 
 
 def _show(services: list[ServiceStatus]) -> None:
@@ -114,6 +107,10 @@ def _show(services: list[ServiceStatus]) -> None:
                 table.add_row(found.service, found.url, role, *_cells(revision))
         if found.stable is None and found.canary is None:
             table.add_row(found.service, found.url or "", "none", "", "", "", "")
+    _print(table)
+
+
+def _print(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 

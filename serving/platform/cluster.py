@@ -167,6 +167,10 @@ class Cluster:
         """Create an object below a collection; not repeated, for the second would be a conflict."""
         return self._once("POST", where, query=[("fieldManager", self._manager)], body=body)
 
+    def review(self, where: str, body: Mapping[str, Any]) -> JSON:
+        """Ask by a POST that changes nothing, such as a SelfSubjectReview; so it is repeated."""
+        return self._repeat("POST", where, body=body)
+
     def replace(self, where: str, body: Mapping[str, Any]) -> JSON:
         """Replace the version of an object that the body's resourceVersion names."""
         return self._repeat("PUT", where, query=[("fieldManager", self._manager)], body=body)

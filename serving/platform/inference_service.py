@@ -1,5 +1,7 @@
 """Reading the InferenceService resource (serving.kserve.io/v1beta1)."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,6 +126,23 @@ def read_template(template: Mapping[str, Any]) -> ServerTemplate:
         probe,
         timeout_s,
     )
+
+
+def storage_uri(template: Mapping[str, Any]) -> str:
+    """Return where a predictor's model lies: of `model`, or STORAGE_URI of the container."""
+    if model := template.get("model"):
+        return str(model.get("storageUri", ""))
+    for container in template.get("containers") or ():
+        for entry in container.get("env") or ():
+            if entry.get("name") == "STORAGE_URI":
+                return str(entry.get("value", ""))
+    return ""
+
+
+def digest(template: Mapping[str, Any]) -> str:
+    """Return ten hexadecimal digits that stand for a predictor."""
+    canonical = json.dumps(template, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str]:

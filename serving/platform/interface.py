@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from serving.platform.releases import ReleaseLog
 
 
 class PlatformError(RuntimeError):
@@ -68,6 +71,25 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Where a release comes from, for the record.
+
+    Attributes:
+        version: Version of its package; None when unknown.
+        run: The pipeline run that made the package.
+        model_sha256: Digest of the model in it.
+        back_to: Number of the earlier release this one brings back.
+        reason: Why it is deployed, where a person said so.
+    """
+
+    version: int | None = None
+    run: str = ""
+    model_sha256: str = ""
+    back_to: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class RevisionMetrics:
     """What one revision did with its users' requests since its counters began.
 
@@ -111,7 +133,11 @@ class InferencePlatform(Protocol):
         ...
 
     def deploy(
-        self, inference_service: Mapping[str, Any], *, timeout_s: float = 300.0
+        self,
+        inference_service: Mapping[str, Any],
+        *,
+        timeout_s: float = 300.0,
+        provenance: Provenance | None = None,
     ) -> ServiceStatus:
         """Make the described predictor the canary at 0 % of the traffic and wait for it.
 
@@ -121,6 +147,7 @@ class InferencePlatform(Protocol):
         Args:
             inference_service: A serving.kserve.io/v1beta1 InferenceService.
             timeout_s: How long the revision may take to become ready.
+            provenance: Where it comes from, for the record.
 
         Raises:
             RevisionFailed: If the revision cannot become ready; it is left in place, at 0 %.
@@ -131,8 +158,8 @@ class InferencePlatform(Protocol):
         """Send this share of the users to the canary; all of them when there is no stable."""
         ...
 
-    def promote(self, service: str) -> ServiceStatus:
-        """Make the canary the stable revision and take the old one away."""
+    def promote(self, service: str, *, reason: str = "") -> ServiceStatus:
+        """Make the canary the stable revision, take the old one away and record why."""
         ...
 
     def roll_back(self, service: str, *, reason: str) -> ServiceStatus:
@@ -147,6 +174,10 @@ class InferencePlatform(Protocol):
 
     def metrics(self, service: str) -> Mapping[str, RevisionMetrics]:
         """Return the counters of the users' requests by revision name."""
+        ...
+
+    def releases(self, service: str) -> "ReleaseLog":
+        """Return what was released on the service, how it ended, and why."""
         ...
 
     def delete(self, service: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from serving.platform.cluster import JSON, Cluster, path
 from serving.platform.deployment_mode import Mode, Observed, ObservedRevision
 from serving.platform.failure import condition, false_conditions, model_failure, pod_failure
+from serving.platform.inference_service import digest
 from serving.platform.interface import PlatformError
-from serving.platform.release_record import DIGEST_ANNOTATION, KnownRevision, ReleaseRecord, digest
+from serving.platform.release_record import DIGEST_ANNOTATION, KnownRevision, ReleaseRecord
 
 # Gives the newest revision a URL of its own; KServe always gives one ("prev") to the older one.
 _TAG_ROUTING = "serving.kserve.io/enable-tag-routing"

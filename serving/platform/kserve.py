@@ -1,7 +1,5 @@
 """The inference platform on a cluster: KServe, in Knative or Standard mode."""
 
-import getpass
-import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,12 +7,14 @@ from typing import Any, Protocol
 
 from serving.platform import knative, standard
 from serving.platform.changes import ServiceChanges, Waits
-from serving.platform.cluster import JSON, Cluster
+from serving.platform.cluster import JSON, ApiError, Cluster
 from serving.platform.deployment_mode import TrafficMode, deployment_mode, read_config
+from serving.platform.identity import ClusterIdentity
 from serving.platform.inference_service import check_percent
 from serving.platform.interface import (
     PlatformError,
     Prediction,
+    Provenance,
     RevisionMetrics,
     Rollback,
     ServiceStatus,
@@ -22,7 +22,14 @@ from serving.platform.interface import (
 from serving.platform.knative import KnativeMode
 from serving.platform.lease import RolloutLeases
 from serving.platform.prediction import Sender
-from serving.platform.release_record import Event, KnownRevision, RecordStore, ReleaseRecord
+from serving.platform.recorder import Recorder
+from serving.platform.release_record import (
+    KnownRevision,
+    RecordChanged,
+    RecordStore,
+    ReleaseRecord,
+)
+from serving.platform.releases import ReleaseLog, What
 from serving.platform.requested import read_request
 from serving.platform.service_state import (
     adopted,
@@ -33,6 +40,9 @@ from serving.platform.service_state import (
 )
 from serving.platform.standard import StandardMode
 from serving.platform.trial import Trials
+
+# How often a roll-back reads the record again that a running rollout writes meanwhile.
+_VERSIONS_TRIED = 20
 
 
 class MetricsSource(Protocol):
@@ -82,6 +92,7 @@ class KServePlatform:
         self._records = RecordStore(cluster, namespace)
         self._leases = RolloutLeases(cluster, namespace, now=now)
         self._mine: dict[str, str] = {}
+        self._recorder = Recorder(ClusterIdentity(cluster), now=now)
         self._config = read_config(cluster, namespace=controller)
 
     def status(self, service: str) -> ServiceStatus:
@@ -94,7 +105,11 @@ class KServePlatform:
         return service_status(live, record, mode.observe(live, *_names(record)))
 
     def deploy(
-        self, inference_service: Mapping[str, Any], *, timeout_s: float = 300.0
+        self,
+        inference_service: Mapping[str, Any],
+        *,
+        timeout_s: float = 300.0,
+        provenance: Provenance | None = None,
     ) -> ServiceStatus:
         """Make the described predictor the canary at 0 % of the traffic and wait for it.
 
@@ -107,7 +122,9 @@ class KServePlatform:
         candidate = KnownRevision(mode.stamp(asked.template))
         before = self._records.read(service) or ReleaseRecord()
         if live is None:
-            before = replace(before, stable=None, candidate=None)
+            before = replace(
+                before, stable=None, candidate=None, log=replace(before.log, stable=None)
+            )
         elif not before.version:
             before = adopted(live, mode)
         wanted = replace(
@@ -122,6 +139,7 @@ class KServePlatform:
         if live is not None and self._has_users(before.candidate, live, mode):
             if before.stable is None:
                 # The first release of a rollout that died; whoever has users is not replaced.
+                before = self._noted(before, "promoted", "the users were on it already")
                 before = replace(before, stable=before.candidate, candidate=None)
                 wanted = replace(wanted, stable=before.stable)
                 if before.stable and before.stable.digest == candidate.digest:
@@ -132,6 +150,7 @@ class KServePlatform:
             self._trials.rehearse(service, wanted, mode)
         self._leases.take(service, candidate.digest)
         if live is not None and (unchanged or self._has_users(before.candidate, live, mode)):
+            before = self._noted(before, "replaced", "by another deployment")
             before = self._restored(service, before, live, mode)
             if unchanged:
                 self._ended(service)
@@ -139,9 +158,10 @@ class KServePlatform:
             wanted = replace(wanted, stable=before.stable, version=before.version)
             live = self._changes.live(service)
         self._mine[service] = candidate.digest
-        wanted = self._records.write(service, wanted)
+        wanted = replace(wanted, log=before.log)
+        wanted = self._records.write(service, self._opened(wanted, inference_service, provenance))
         wanted = self._trials.begin(service, wanted, live, mode, timeout_s=timeout_s)
-        self._records.write(service, self._event(wanted, "deployed", wanted.candidate))
+        self._records.write(service, self._noted(wanted, "ready"))
         return self.status(service)
 
     def set_traffic(self, service: str, percent: int) -> ServiceStatus:
@@ -157,18 +177,17 @@ class KServePlatform:
             service, self._trials.body(service, record, mode, percent=percent), live
         )
         self._changes.await_split(service, mode, expected_split(record, percent))
-        self._records.write(
-            service, self._event(record, "traffic", record.candidate, f"{percent} %")
-        )
+        self._records.write(service, self._noted(record, "traffic", f"{percent} %"))
         return self.status(service)
 
-    def promote(self, service: str) -> ServiceStatus:
-        """Make the canary the stable revision and take the old one away."""
+    def promote(self, service: str, *, reason: str = "") -> ServiceStatus:
+        """Make the canary the stable revision, take the old one away and record why."""
         live, record, mode = self._on_trial(service)
         after = replace(record, stable=record.candidate, candidate=None)
         self._changes.apply(service, self._trials.body(service, after, mode), live)
         self._changes.await_split(service, mode, expected_split(after, 100), alone=True)
-        self._records.write(service, self._event(after, "promoted", after.stable))
+        noted = self._noted(record, "promoted", reason)
+        self._records.write(service, replace(after, log=noted.log))
         self._ended(service)
         return self.status(service)
 
@@ -178,12 +197,7 @@ class KServePlatform:
         Never kept from it by the lease or by other field managers: the users come first. A first
         release is deleted, for there is nothing to return to.
         """
-        live, record, mode = self._on_trial(service, lease=False)
-        assert record.candidate is not None
-        name = record.candidate.name or record.candidate.digest
-        record = replace(record, last_rollback=Rollback(name, reason))
-        record = self._event(record, "rolled_back", record.candidate, reason)
-        self._restored(service, record, live, mode)
+        self._restored(service, *self._condemned(service, reason))
         self._ended(service)
         return self.status(service)
 
@@ -219,12 +233,12 @@ class KServePlatform:
             self._leases.renew(service, record.candidate.digest)
         return self._metrics.read(service, namespace=self._namespace, revisions=_names(record))
 
-    def history(self, service: str) -> tuple[Event, ...]:
-        """Return what was done to the service, oldest first."""
+    def releases(self, service: str) -> ReleaseLog:
+        """Return what was released on the service, how it ended, and why."""
         record = self._records.read(service)
         if record is None:
             raise PlatformError(f"{service}: found no release record in {self._namespace}")
-        return record.events
+        return record.log
 
     def delete(self, service: str) -> None:
         """Stop the service and forget it; one that does not exist is no error."""
@@ -255,9 +269,32 @@ class KServePlatform:
                 f"expected that of {self._mine[service]}"
             )
         if lease:
+            if record.log.on_trial is None:
+                raise PlatformError(
+                    f"{service}: found its canary being taken away, expected one on trial"
+                )
             self._leases.take(service, digest)
         mode = self._mode(live)
         return live, named(record, live, mode), mode
+
+    def _condemned(self, service: str, reason: str) -> tuple[ReleaseRecord, JSON, TrafficMode]:
+        """Record that the canary is taken away, before it is.
+
+        From then on the process that rolls it out, which may go on meanwhile, is refused.
+        """
+        for _ in range(_VERSIONS_TRIED):
+            live, record, mode = self._on_trial(service, lease=False)
+            assert record.candidate is not None
+            name = record.candidate.name or record.candidate.digest
+            record = replace(record, last_rollback=Rollback(name, reason))
+            record = self._noted(record, "rolled_back", reason)
+            try:
+                return self._records.write(service, record), live, mode
+            except RecordChanged:
+                continue  # that very process has written it meanwhile
+            except ApiError:
+                return record, live, mode  # the users come first; it is written again afterwards
+        raise PlatformError(f"{service}: found its release record changing faster than it is read")
 
     def _ended(self, service: str) -> None:
         self._leases.give_back(service)
@@ -275,14 +312,19 @@ class KServePlatform:
             return False
         return bool(mode.observe(live).split.get(candidate.name))
 
-    def _event(
-        self, record: ReleaseRecord, what: str, revision: KnownRevision | None, why: str = ""
+    def _opened(
+        self, record: ReleaseRecord, asked: Mapping[str, Any], provenance: Provenance | None
     ) -> ReleaseRecord:
-        assert revision is not None
-        by = f"{getpass.getuser()}@{socket.gethostname()}"
-        return record.with_event(
-            what, revision, at=self._now().isoformat(timespec="seconds"), by=by, why=why
+        assert record.candidate is not None
+        digest, storage_uri = record.candidate.digest, record.candidate.storage_uri
+        log = self._recorder.opened(
+            record.log, asked, provenance, digest=digest, storage_uri=storage_uri
         )
+        return replace(record, log=log)
+
+    def _noted(self, record: ReleaseRecord, what: What, why: str = "") -> ReleaseRecord:
+        name = record.candidate.name if record.candidate else ""
+        return replace(record, log=self._recorder.noted(record.log, what, why, revision=name))
 
 
 def _names(record: ReleaseRecord) -> list[str]:

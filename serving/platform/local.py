@@ -5,25 +5,27 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-import serving
+from serving.platform.identity import local_user
 from serving.platform.inference_service import (
     check_name,
     check_percent,
+    digest,
     predictor_template,
     service_name,
+    storage_uri,
 )
 from serving.platform.interface import (
     PlatformError,
     Prediction,
+    Provenance,
     Revision,
     RevisionFailed,
     RevisionMetrics,
@@ -31,8 +33,11 @@ from serving.platform.interface import (
     ServiceStatus,
 )
 from serving.platform.prediction import read_prediction, send_request
+from serving.platform.recorder import Recorder
+from serving.platform.releases import ReleaseLog, parse_log
 from serving.platform.router_metrics import read_metrics
 from serving.platform.state import ServiceDirectory
+from serving.platform.supervision import ensure_supervisor
 from serving.protocol.headers import REVISION_HEADER
 
 _POLL_S = 0.05
@@ -64,6 +69,8 @@ class LocalPlatform:
         self._root = state_dir / check_name(namespace, "namespace")
         # Only ever loopback: no proxy from the environment, no certificates to load.
         self._http = httpx.Client(trust_env=False, verify=False, timeout=60)
+        self._recorder = Recorder(local_user)
+        self._mine: dict[str, str] = {}
 
     def services(self) -> list[str]:
         """Return the names of the services that exist."""
@@ -93,35 +100,49 @@ class LocalPlatform:
         )
 
     def deploy(
-        self, inference_service: Mapping[str, Any], *, timeout_s: float = 300.0
+        self,
+        inference_service: Mapping[str, Any],
+        *,
+        timeout_s: float = 300.0,
+        provenance: Provenance | None = None,
     ) -> ServiceStatus:
         """Make the described predictor the canary at 0 % and wait until it is ready."""
         service = service_name(inference_service)
         template = predictor_template(inference_service)
+        self._mine.pop(service, None)
 
-        def describe(resource: _JSON, stable: _JSON | None) -> None:
+        def describe(resource: _JSON, stable: _JSON | None, log: ReleaseLog) -> ReleaseLog:
             metadata = dict(inference_service["metadata"])
             old = resource.get("metadata", {})
             annotations = old.get("annotations", {}) | metadata.get("annotations", {})
             resource.update(copy.deepcopy(dict(inference_service)))
             resource["metadata"] = metadata | {"annotations": annotations}
             resource["spec"]["predictor"] = dict(template)
-            if stable != template:
-                resource["spec"]["predictor"]["canaryTrafficPercent"] = 0
+            if stable == template:
+                return self._recorder.noted(log, "replaced", "by another deployment")
+            resource["spec"]["predictor"]["canaryTrafficPercent"] = 0
+            return self._recorder.opened(
+                log,
+                inference_service,
+                provenance,
+                digest=digest(template),
+                storage_uri=storage_uri(template),
+            )
 
         self._change(service, describe, may_create=True)
         self._wait_ready(service, timeout_s)
-        return self.status(service)
+        return self._ready(service)
 
     def set_traffic(self, service: str, percent: int) -> ServiceStatus:
         """Send this share of the users to the canary."""
         check_percent(percent)
 
-        def split(resource: _JSON, _: _JSON | None) -> None:
+        def split(resource: _JSON, _: _JSON | None, log: ReleaseLog) -> ReleaseLog:
             resource["spec"]["predictor"]["canaryTrafficPercent"] = percent
+            return self._recorder.noted(log, "traffic", f"{percent} %")
 
         before = self._canary(service)
-        self._change(service, split)
+        self._change(service, split, canary=before.name)
         status = self.status(service)
         expected = 100 if status.stable is None and percent else percent
         found = status.canary and (status.canary.name, status.canary.traffic_percent)
@@ -129,29 +150,35 @@ class LocalPlatform:
             raise PlatformError(f"{service}: asked for {percent} %, found {status.canary}")
         return status
 
-    def promote(self, service: str) -> ServiceStatus:
-        """Make the canary the stable revision and take the old one away."""
+    def promote(self, service: str, *, reason: str = "") -> ServiceStatus:
+        """Make the canary the stable revision, take the old one away and record why."""
         name = self._canary(service).name
 
-        def promoted(resource: _JSON, _: _JSON | None) -> None:
+        def promoted(resource: _JSON, _: _JSON | None, log: ReleaseLog) -> ReleaseLog:
             resource["spec"]["predictor"].pop("canaryTrafficPercent", None)
+            return self._recorder.noted(log, "promoted", reason)
 
-        self._change(service, promoted)
-        return self._wait(
+        self._change(service, promoted, canary=name)
+        status = self._wait(
             service, lambda found: found.stable is not None and found.stable.name == name
         )
+        self._mine.pop(service, None)
+        return status
 
     def roll_back(self, service: str, *, reason: str) -> ServiceStatus:
         """Take the canary away and record why."""
         name = self._canary(service).name
 
-        def restore(resource: _JSON, stable: _JSON | None) -> None:
+        def restore(resource: _JSON, stable: _JSON | None, log: ReleaseLog) -> ReleaseLog:
             resource["spec"]["predictor"] = stable or {}
             annotations = resource["metadata"].setdefault("annotations", {})
             annotations[_ROLLBACK_ANNOTATION] = json.dumps({"revision": name, "reason": reason})
+            return self._recorder.noted(log, "rolled_back", reason)
 
-        self._change(service, restore)
-        return self._wait(service, lambda found: found.canary is None)
+        self._change(service, restore, canary=name)
+        status = self._wait(service, lambda found: found.canary is None)
+        self._mine.pop(service, None)
+        return status
 
     def predict(
         self, service: str, body: Mapping[str, Any], *, revision: str | None = None
@@ -174,12 +201,19 @@ class LocalPlatform:
             raise PlatformError(f"{service}: no metrics from {url}: {error}") from error
         return read_metrics(page)
 
+    def releases(self, service: str) -> ReleaseLog:
+        """Return what was released on the service, how it ended, and why."""
+        directory = self._directory(service)
+        if not (found := directory.read(directory.releases)):
+            raise PlatformError(f"{service}: found no release record below {self._root}")
+        return parse_log(found)
+
     def start(self, service: str) -> ServiceStatus:
         """Start a stopped service again as it was."""
         directory = self._directory(service)
         if not directory.resource.exists():
             raise PlatformError(f"{service}: no such service below {self._root}")
-        self._ensure_supervisor(directory)
+        ensure_supervisor(directory)
         self._wait_ready(service, 300.0)
         return self.status(service)
 
@@ -209,7 +243,23 @@ class LocalPlatform:
         canary = self.status(service).canary
         if canary is None:
             raise PlatformError(f"{service}: found no canary, expected one to change")
+        if self._mine.setdefault(service, canary.name) != canary.name:
+            raise PlatformError(
+                f"{service}: found canary {canary.name} of another rollout, "
+                f"expected that of {self._mine[service]}"
+            )
         return canary
+
+    def _ready(self, service: str) -> ServiceStatus:
+        """Note that the canary, if there is one, is ready, and by what name."""
+        status, directory = self.status(service), self._directory(service)
+        if status.canary is not None:
+            with directory.changing():
+                log = self._recorder.noted(
+                    self.releases(service), "ready", revision=status.canary.name
+                )
+                directory.write(directory.releases, asdict(log))
+        return status
 
     def _url(self, service: str) -> str:
         url = self.status(service).url
@@ -220,11 +270,20 @@ class LocalPlatform:
     def _change(
         self,
         service: str,
-        edit: Callable[[_JSON, _JSON | None], None],
+        edit: Callable[[_JSON, _JSON | None, ReleaseLog], ReleaseLog],
         *,
+        canary: str | None = None,
         may_create: bool = False,
     ) -> None:
-        """Edit the resource, then wait until the supervisor has obeyed the edited one."""
+        """Edit the resource, then wait until the supervisor has obeyed the edited one.
+
+        Args:
+            service: Name of the service.
+            edit: Given resource, stable predictor and release log, changes the resource and
+                returns the log of it.
+            canary: The revision that must be on trial still.
+            may_create: Whether there need be no such service.
+        """
         directory = self._directory(service)
         with directory.changing():
             resource = directory.read(directory.resource)
@@ -232,11 +291,17 @@ class LocalPlatform:
                 raise PlatformError(f"{service}: no such service below {self._root}")
             generation = resource.get("metadata", {}).get("generation", 0) + 1
             revisions = directory.read(directory.revisions)
-            stable = revisions.get("templates", {}).get(revisions.get("stable"))
-            edit(resource, stable)
+            templates = revisions.get("templates", {})
+            stable = templates.get(revisions.get("stable"))
+            if canary and templates.get(canary) != predictor_template(resource):
+                raise PlatformError(f"{service}: found {canary} gone, expected it on trial")
+            before = directory.read(directory.releases)
+            log = edit(resource, stable, parse_log(before) if before else ReleaseLog())
             resource["metadata"]["generation"] = generation
+            # First, because a change that is noted and then not made is made when it is repeated.
+            directory.write(directory.releases, asdict(log))
             directory.write(directory.resource, resource)
-        self._ensure_supervisor(directory)
+        ensure_supervisor(directory)
         deadline = time.monotonic() + _CHANGE_TIMEOUT_S
         while directory.read(directory.status).get("generation", 0) < generation:
             if time.monotonic() > deadline:
@@ -266,28 +331,7 @@ class LocalPlatform:
             if time.monotonic() > deadline:
                 raise RevisionFailed(f"{service}: not ready in {timeout_s:.0f} s: {waiting}")
             if directory.supervisor_pid() is None:
-                self._ensure_supervisor(directory)
-            time.sleep(_POLL_S)
-
-    def _ensure_supervisor(self, directory: ServiceDirectory) -> None:
-        if directory.supervisor_pid() is not None:
-            return
-        directory.status.unlink(missing_ok=True)
-        root = str(Path(serving.__file__).parents[1])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        with (directory.path / "supervisor.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "serving.platform.supervisor", str(directory.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
-        while not directory.read(directory.status):
-            if time.monotonic() > deadline or process.poll() not in (None, 0):
-                raise PlatformError(f"the supervisor does not start, see {log.name}")
+                ensure_supervisor(directory)
             time.sleep(_POLL_S)
 
 

@@ -4,18 +4,22 @@ It is not an annotation of the InferenceService, because KServe copies those to 
 in Knative mode each new word would be a new revision, in Standard mode a restart of the stable one.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from serving.platform.cluster import JSON, ApiError, Cluster, Outdated, path
+from serving.platform.inference_service import storage_uri
 from serving.platform.interface import PlatformError, Rollback
+from serving.platform.releases import ReleaseLog, parse_log
 
 DIGEST_ANNOTATION = "shopflow/template"
 _KEY = "release.json"
-_EVENTS = 50
+
+
+class RecordChanged(PlatformError):
+    """Somebody else has written the record since it was read."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,6 @@ class KnownRevision:
 
 
 @dataclass(frozen=True)
-class Event:
-    """One thing that was done to a service.
-
-    Attributes:
-        at: UTC time, ISO 8601.
-        what: deployed, traffic, promoted, rolled_back.
-        revision: The revision it was done to.
-        storage_uri: Its package.
-        by: Who or what did it: the pipeline run, the pod, or the user.
-        why: The reason, or the percentage.
-    """
-
-    at: str
-    what: str
-    revision: str
-    storage_uri: str
-    by: str
-    why: str = ""
-
-
-@dataclass(frozen=True)
 class ReleaseRecord:
     """The releases of one service.
 
@@ -74,7 +57,7 @@ class ReleaseRecord:
         extras: What its spec has beside the predictor.
         splits: Whether the cluster was seen to be able to split the traffic.
         last_rollback: The last roll-back.
-        events: The latest events, oldest first.
+        log: What was released, how it ended, and why.
         version: resourceVersion of the ConfigMap; empty when there is none yet.
     """
 
@@ -85,17 +68,8 @@ class ReleaseRecord:
     extras: Mapping[str, Any] = field(default_factory=dict)
     splits: bool = True
     last_rollback: Rollback | None = None
-    events: tuple[Event, ...] = ()
+    log: ReleaseLog = field(default_factory=ReleaseLog)
     version: str = ""
-
-    def with_event(
-        self, what: str, revision: KnownRevision, *, at: str, by: str, why: str = ""
-    ) -> "ReleaseRecord":
-        """Return the record with one more event, the oldest ones forgotten."""
-        event = Event(
-            at, what, revision.name, revision.storage_uri, by, " ".join(why.split())[:500]
-        )
-        return replace(self, events=(*self.events, event)[-_EVENTS:])
 
     def dump(self) -> str:
         """Return the record as JSON, without the version."""
@@ -124,7 +98,7 @@ def parse_record(text: str, *, version: str = "") -> ReleaseRecord:
             extras=content["extras"],
             splits=content["splits"],
             last_rollback=Rollback(**rollback) if rollback else None,
-            events=tuple(Event(**event) for event in content["events"]),
+            log=parse_log(content["log"]),
             version=version,
         )
     except (ValueError, TypeError, KeyError) as error:
@@ -155,7 +129,7 @@ class RecordStore:
             The record with its new version.
 
         Raises:
-            PlatformError: If somebody else has written it since it was read.
+            RecordChanged: If somebody else has written it since it was read.
         """
         body = self._body(service, record)
         try:
@@ -169,7 +143,7 @@ class RecordStore:
             if now is not None and now.dump() == record.dump():
                 return now  # it was written, only the answer got lost
             if isinstance(error, Outdated):
-                raise PlatformError(
+                raise RecordChanged(
                     f"{service}: found its release record changed by another rollout, expected "
                     "one rollout at a time"
                 ) from error
@@ -206,20 +180,3 @@ class RecordStore:
             },
             "data": {_KEY: record.dump()},
         }
-
-
-def storage_uri(template: Mapping[str, Any]) -> str:
-    """Return where a predictor's model lies: of `model`, or STORAGE_URI of the container."""
-    if model := template.get("model"):
-        return str(model.get("storageUri", ""))
-    for container in template.get("containers") or ():
-        for entry in container.get("env") or ():
-            if entry.get("name") == "STORAGE_URI":
-                return str(entry.get("value", ""))
-    return ""
-
-
-def digest(template: Mapping[str, Any]) -> str:
-    """Return ten hexadecimal digits that stand for a predictor."""
-    canonical = json.dumps(template, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving.platform.inference_service import API_VERSION, check_name
+from serving.platform.inference_service import API_VERSION, check_name, storage_uri
 from serving.platform.interface import PlatformError
-from serving.platform.release_record import storage_uri
 
 # Schemes that KServe's storage initializer reads.
 _SCHEMES = ("gs", "s3", "hdfs", "webhdfs", "pvc", "hf", "oci", "https", "http")

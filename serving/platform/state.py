@@ -16,6 +16,7 @@ class ServiceDirectory:
         path: The folder.
         resource: The InferenceService, written by clients.
         revisions: The revisions made of it, written by the supervisor.
+        releases: What was released, how it ended, and why; written by clients.
         status: What is running and ready, written by the supervisor.
         port: Port of the router, kept so that the URL outlives a restart.
     """
@@ -24,6 +25,7 @@ class ServiceDirectory:
         self.path = path
         self.resource = path / "inference_service.json"
         self.revisions = path / "revisions.json"
+        self.releases = path / "releases.json"
         self.status = path / "status.json"
         self.port = path / "port.json"
         self._client_lock = path / "client.lock"

@@ -68,6 +68,9 @@ def test_role_is_enough_for_every_verb_of_the_platform(
         assert platform.roll_back("shop", reason="x").canary is None
         with pytest.raises(PlatformError, match="cannot start"):
             platform.deploy(service(controllers.broken))
+        account = f"system:serviceaccount:{bare_namespace}:shopflow-pipeline"
+        events = [event for one in platform.releases("shop").releases for event in one.events]
+        assert {event.by for event in events} == {account}
         platform.delete("shop")
 
 

@@ -36,9 +36,10 @@ class Deploying(KServePlatform):
 
     annotations: Mapping[str, str] = {}
 
-    def deploy(self, inference_service, *, timeout_s=60.0):
+    def deploy(self, inference_service, *, timeout_s=60.0, provenance=None):
         metadata = {**inference_service["metadata"], "annotations": dict(self.annotations)}
-        return super().deploy({**inference_service, "metadata": metadata}, timeout_s=timeout_s)
+        inference_service = {**inference_service, "metadata": metadata}
+        return super().deploy(inference_service, timeout_s=timeout_s, provenance=provenance)
 
 
 def service(version: int | str, **predictor: Any) -> dict[str, Any]:

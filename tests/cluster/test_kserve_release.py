@@ -1,6 +1,9 @@
 """Deploy and rollout steps as a pipeline runs them, each with a connection of its own."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,13 +18,14 @@ from components.errors import InputError
 from components.object_store import open_store, upload_tree
 from components.rollout.policy import RolloutPolicy
 from components.rollout.rollout import roll_out
-from serving.platform import PlatformError, RevisionMetrics, connect
+from serving.platform import RevisionMetrics, connect
 from serving.platform.__main__ import app
 from serving.platform.kserve import KServePlatform
 from tests.cluster.kserve_stand_in import cluster_of
 from tests.cluster.test_kserve_platform import WAITS, stand_in
 from tests.test_object_store import emulator  # noqa: F401  # a fixture
 
+ROOT = Path(__file__).parents[2]
 QUICK = RolloutPolicy(steps=(50, 100), min_requests=50, poll_s=0.05, step_timeout_s=60.0)
 
 
@@ -178,30 +182,49 @@ def test_rollout_whose_process_dies_after_promoting_is_promoted_when_repeated(re
     assert release.status().stable.storage_uri == packages[0]
 
 
-def test_running_rollout_is_aborted_from_the_command_line_and_the_history_says_so(
-    release, packages
+def test_running_rollout_is_aborted_from_the_command_line_and_its_process_says_so(
+    release, packages, api_server
 ):
     assert rolled_out(release, release(packages[0]), release.platform()) == "promoted"
-    release(packages[1])
-    running = release.platform()
-    running.set_traffic("shop", 50)
+    path = release(packages[1])
+    outputs = ["--evidence", "outcome.json", "--report", "report.html"]
+    running = subprocess.Popen(  # without Prometheus there is no data: it holds
+        [sys.executable, "-m", "components.rollout", "--release", str(path), *outputs]
+        + ["--steps", "50,100", "--poll-s", "0.2"],
+        cwd=path.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     options = ["shop", "--platform", release.name, "--namespace", release.namespace]
+    while "50 %" not in CliRunner().invoke(app, ["releases", *options, "--events"]).output:
+        assert running.poll() is None
     done = CliRunner().invoke(app, ["abort", *options, "--reason", "wrong prices"])
     assert done.exit_code == 0, done.output
-    assert release.status().canary is None
-    with pytest.raises(PlatformError, match="found no canary"):
-        running.set_traffic("shop", 100)
-    events = release.platform().history("shop")
-    assert [(event.what, event.storage_uri[-1], event.why) for event in events] == [
-        ("deployed", "1", ""),
-        ("traffic", "1", "100 %"),
-        ("promoted", "1", ""),
-        ("deployed", "2", ""),
-        ("traffic", "2", "50 %"),
-        ("rolled_back", "2", "wrong prices"),
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert "wrong prices" in told.splitlines()[-1] and "Traceback" not in told
+    outcome = json.loads(path.with_name("outcome.json").read_text())
+    assert (outcome["outcome"], outcome["reason"]) == ("rolled_back", "wrong prices")
+    status = release.status()
+    assert (status.canary, status.stable.storage_uri) == (None, packages[0])
+    first, second = release.platform().releases("shop").releases
+    assert [(event.what, event.why) for event in first.events] == [
+        ("deployed", ""),
+        ("ready", ""),
+        ("traffic", "100 %"),
+        ("promoted", "every step passed"),
     ]
-    listed = CliRunner().invoke(app, ["history", *options])
-    assert "wrong prices" in listed.output and packages[1] in listed.output
+    assert [(event.what, event.why) for event in second.events] == [
+        ("deployed", ""),
+        ("ready", ""),
+        ("traffic", "50 %"),
+        ("rolled_back", "wrong prices"),
+    ]
+    # The run that made the package, of its manifest; and who the API server says it was.
+    assert {(one.provenance.run, one.events[0].by) for one in (first, second)} == {
+        ("run-1", "shopflow-admin"), ("run-2", "shopflow-admin"),
+    }  # fmt: skip
 
 
 def test_package_of_this_machine_is_refused_before_the_cluster_is_changed(

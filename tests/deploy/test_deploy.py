@@ -11,6 +11,7 @@ from components.deploy.deploy import deploy
 from components.deploy.settings import DeploySettings
 from components.errors import InputError
 from components.release import Release
+from serving.platform import Provenance
 from serving.platform.local import LocalPlatform
 from tests.serving.tiny_package import write_manifest
 
@@ -41,6 +42,8 @@ def test_release_names_the_candidate_which_has_no_users_yet(
     canary = platform.status("shop").canary
     assert (canary.name, canary.traffic_percent) == (release.candidate_revision, 0)
     assert canary.storage_uri == str(published)
+    (recorded,) = platform.releases("shop").releases
+    assert recorded.provenance == Provenance(1, "run-1", release.model_sha256)
 
 
 def test_package_that_is_stable_already_is_unchanged_and_nothing_restarts(

@@ -136,6 +136,10 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert set(traffic.responses) == {200}
     outcome = json.loads(second.artifact("outcome").read_text(encoding="utf-8"))
     assert outcome["outcome"] == "promoted"
+    log = connect(platform_of(workspace)).releases(SERVICE)
+    runs = [one.provenance.run for one in log.releases]
+    assert len(set(runs)) == 2 and all(runs) and not any("{{" in name for name in runs)
+    assert log.stable_release.decided.why == outcome["reason"]
 
 
 def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.errors import InputError
 from components.rollout.outcome import Outcome, RolledBack, Undecided
 from components.rollout.policy import OnTimeout, RolloutPolicy
 from components.rollout.rollout import roll_out
@@ -60,13 +61,22 @@ class ScriptedPlatform:
             self.late = 0
         return answers
 
-    def promote(self, service: str) -> ServiceStatus:
+    def promote(self, service: str, *, reason: str) -> ServiceStatus:
         self.done.append("promote")
         return self.status(service)
 
     def roll_back(self, service: str, *, reason: str) -> ServiceStatus:
         self.done.append("roll back")
         return self.status(service)
+
+
+class ReplacedPlatform(ScriptedPlatform):
+    """Somebody deploys another candidate once this one has its first users."""
+
+    def status(self, service: str) -> ServiceStatus:
+        found = super().status(service)
+        newer = replace(found.canary, name="newer")
+        return replace(found, canary=newer) if self.percent else found
 
 
 def run(platform: ScriptedPlatform, folder: Path, policy: RolloutPolicy = POLICY) -> Outcome:
@@ -134,6 +144,13 @@ def test_policy_may_ask_for_a_person_instead(tmp_path: Path):
     with pytest.raises(Undecided, match="only 0 requests"):
         outcome.raise_if_undecided()
     assert "Still on trial" in (tmp_path / "report.html").read_text()
+
+
+def test_candidate_that_somebody_else_replaced_is_not_rolled_out_on(tmp_path: Path):
+    platform = ReplacedPlatform(per_look=0)
+    with pytest.raises(InputError, match="shop: found canary newer, expected new of the release"):
+        run(platform, tmp_path)
+    assert platform.done == ["50 %"]
 
 
 @pytest.mark.parametrize(("on_timeout", "promoted"), [("hold", True), ("roll_back", False)])

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from components.deploy.deploy import deploy
 from components.deploy.settings import DeploySettings
 from components.rollout.outcome import Outcome, RolledBack
 from components.rollout.policy import RolloutPolicy
 from components.rollout.rollout import roll_out
+from serving.platform.__main__ import app
 from serving.platform.local import LocalPlatform
 
 ROOT = Path(__file__).parents[2]
@@ -166,21 +168,11 @@ def test_revision_five_times_slower_is_rolled_back_and_stables_users_are_unharme
 def test_killed_rollout_goes_on_where_it_was_and_a_good_candidate_is_promoted(shop: Shop):
     shop.deploy(delay_ms=NORMAL_MS - 1)
     status = shop.platform.status("shop")
-    options = ["--release", "release.json", "--evidence", "killed.json", "--report", "killed.html"]
-    patient = ["--steps", "20,50,100", "--min-requests", "1000000"]
     with Traffic(status.url) as traffic:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "components.rollout", *options, *patient],
-            cwd=shop.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        deadline = time.monotonic() + 60
-        while shop.platform.status("shop").canary.traffic_percent != STEPS[0]:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        process = patient_rollout(shop)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (shop.folder / "killed.json").exists()
+        process.communicate()
+        assert not (shop.folder / "patient.json").exists()
         shop.platform.set_traffic("shop", STEPS[1])  # as if it had been killed one step later
         outcome = shop.roll_out()
     assert outcome.outcome == "promoted"
@@ -189,3 +181,40 @@ def test_killed_rollout_goes_on_where_it_was_and_a_good_candidate_is_promoted(sh
     assert (after.stable.name, after.canary) == (status.canary.name, None)
     assert {code for _, code in traffic.codes} == {200}
     assert shop.roll_out().reason == "it is stable already"
+
+
+def test_aborted_rollout_ends_with_the_reason_and_does_not_undo_it(shop: Shop):
+    shop.deploy(delay_ms=NORMAL_MS - 2)
+    stable = shop.platform.status("shop").stable.name
+    process = patient_rollout(shop)
+    abort = ["abort", "shop", "--platform", f"local:{shop.folder}/state", "--namespace", "test"]
+    done = CliRunner().invoke(app, [*abort, "--reason", "wrong prices"])
+    assert done.exit_code == 0, done.output
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "wrong prices" in told.splitlines()[-1] and "Traceback" not in told
+    evidence = json.loads((shop.folder / "patient.json").read_text())
+    assert (evidence["outcome"], evidence["reason"]) == ("rolled_back", "wrong prices")
+    status = shop.platform.status("shop")
+    assert (status.canary, status.stable.name) == (None, stable)
+    assert status.stable.traffic_percent == 100
+    (*_, event) = shop.platform.releases("shop").releases[-1].events
+    assert (event.what, event.why) == ("rolled_back", "wrong prices")
+
+
+def patient_rollout(shop: Shop) -> subprocess.Popen[str]:
+    """A rollout in a process of its own that has reached its first step and will not leave it."""
+    options = ["--release", "release.json", "--evidence", "patient.json", "--report", "page.html"]
+    patient = ["--steps", "20,50,100", "--min-requests", "1000000", "--poll-s", "0.2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "components.rollout", *options, *patient],
+        cwd=shop.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while shop.platform.status("shop").canary.traffic_percent != STEPS[0]:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    return process

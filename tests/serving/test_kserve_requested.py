@@ -1,9 +1,13 @@
 """What is refused before a cluster is asked, and the record that outlives a pipeline."""
 
+from dataclasses import replace
+
 import pytest
 
-from serving.platform import PlatformError, Rollback
-from serving.platform.release_record import KnownRevision, ReleaseRecord, parse_record, storage_uri
+from serving.platform import PlatformError, Provenance, Rollback
+from serving.platform.inference_service import storage_uri
+from serving.platform.release_record import KnownRevision, ReleaseRecord, parse_record
+from serving.platform.releases import ReleaseLog
 from serving.platform.requested import read_request
 
 
@@ -56,20 +60,14 @@ def test_request_no_cluster_could_serve_is_refused_in_one_line(change, message):
 def test_record_is_read_as_it_was_written():
     stable = KnownRevision({"model": {"storageUri": "gs://m/1"}}, "shop-1")
     record = ReleaseRecord(stable=stable, last_rollback=Rollback("shop-2", "5 % errors"))
-    record = record.with_event("promoted", stable, at="2026-01-01", by="run", why="a\n b")
-    assert record.events[0].why == "a b"
+    log = ReleaseLog().opened(
+        resource(), Provenance(1, "run"), digest="d", storage_uri="gs://m/1", at="2026", by="me"
+    )
+    record = replace(record, log=log)
     assert parse_record(record.dump(), version="7").dump() == record.dump()
-    assert parse_record(record.dump(), version="7").version == "7"
+    assert parse_record(record.dump(), version="7") == replace(record, version="7")
     with pytest.raises(PlatformError, match="release record: found"):
         parse_record("{}")
-
-
-def test_record_keeps_the_latest_fifty_events():
-    stable = KnownRevision({}, "shop-1")
-    record = ReleaseRecord()
-    for number in range(60):
-        record = record.with_event("promoted", stable, at=str(number), by="run")
-    assert [event.at for event in record.events] == [str(number) for number in range(10, 60)]
 
 
 def test_package_of_a_custom_server_is_in_its_environment():

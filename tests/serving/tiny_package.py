@@ -105,7 +105,7 @@ def write_manifest(folder: Path, *, version: int, model_sha256: str, blessed: bo
             "thresholds": [],
             "reason": "",
         },
-        "lineage": {},
+        "lineage": {"run": f"run-{version}"},
         "metrics": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
