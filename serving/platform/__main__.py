@@ -12,6 +12,7 @@ from rich.table import Table
 from serving.platform import connect, release_table
 from serving.platform.interface import PlatformError, Revision, ServiceStatus
 from serving.platform.local import LocalPlatform, default_state_dir
+from serving.platform.restoration import restore
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 StateDir = Annotated[Path, typer.Option(help="The folder after 'local:' of the platform.")]
@@ -97,6 +98,36 @@ def releases(
     _print(release_table.event_table(log) if events else release_table.release_table(log))
     for note in release_table.notes(log):
         typer.echo(note)
+
+
+@app.command()
+def roll_back(
+    service: Service,
+    platform: Platform,
+    to: Annotated[str, typer.Option(help="Version or package URI of an earlier release.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    namespace: Namespace = "default",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also one that was rolled back or never promoted.")
+    ] = False,
+    ready_timeout_s: Annotated[float, typer.Option(help="Time to become ready, s.")] = 300.0,
+) -> None:
+    """Give everybody an earlier release again, with the settings it had."""
+    found = restore(
+        connect(platform, namespace=namespace),
+        service,
+        to=to,
+        reason=reason,
+        force=force,
+        timeout_s=ready_timeout_s,
+    )
+    _show([found.status])
+    done = (
+        f"back to {found.release.name}"
+        if found.changed
+        else (f"{found.release.name} is stable already, nothing was done")
+    )
+    typer.echo(f"{service}: {done}")
 
 
 def _show(services: list[ServiceStatus]) -> None:

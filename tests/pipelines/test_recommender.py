@@ -13,11 +13,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from pipelines.configs import config_parameter
 from pipelines.local import run_locally
 from pipelines.traffic import TrafficReplay, Visit
 from serving.platform import connect
+from serving.platform.__main__ import app
 from tests.shop import USER_BEHAVIOR, make_shop
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +142,12 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     runs = [one.provenance.run for one in log.releases]
     assert len(set(runs)) == 2 and all(runs) and not any("{{" in name for name in runs)
     assert log.stable_release.decided.why == outcome["reason"]
+
+    back = ["roll-back", SERVICE, "--platform", platform_of(workspace), "--to", "1"]
+    done = CliRunner().invoke(app, [*back, "--reason", "test"])
+    assert done.exit_code == 0, done.output
+    status = connect(platform_of(workspace)).status(SERVICE)
+    assert (status.canary, status.stable.storage_uri) == (None, before.stable.storage_uri)
 
 
 def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
