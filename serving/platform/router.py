@@ -1,7 +1,9 @@
 """The local front door: splits the users' requests over the revisions and counts what happens."""
 
+import asyncio
 import random
 import time
+from collections import Counter as Tally
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +16,7 @@ from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER, USER_HEADER
 from serving.protocol.latency import LATENCY_BOUNDS_S
 
 _MAX_BODY_BYTES = 16 * 2**20
+_DRAIN_POLL_S = 0.05
 _FORWARDED = ("Content-Type", "Accept", "X-Request-Id", "Inference-Header-Content-Length")
 
 
@@ -66,6 +69,7 @@ class Router:
         self.routes = Routes()
         self._session = session
         self._draw = random.Random()
+        self._under_way: Tally[str] = Tally()
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "shopflow_router_requests",
@@ -80,6 +84,18 @@ class Router:
             buckets=LATENCY_BOUNDS_S,
             registry=self._registry,
         )
+
+    async def drained(self, url: str) -> None:
+        """Return when a server that left the routes has answered what it was asked before.
+
+        Each request has its revision's time limit, so this ends.
+
+        Args:
+            url: The server's, as in its `Upstream`.
+        """
+        while self._under_way[url]:
+            await asyncio.sleep(_DRAIN_POLL_S)
+        del self._under_way[url]
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request."""
@@ -143,6 +159,8 @@ class Router:
     ) -> _Answer | None:
         if upstream.url is None:
             return None
+        # Nothing was awaited since the routes were read, so `drained` misses no request.
+        self._under_way[upstream.url] += 1
         try:
             try:
                 return await self._send(request, body, upstream.url, upstream.timeout_s)
@@ -157,6 +175,8 @@ class Router:
             return _Answer(504, b'{"error":"the model took too long"}')
         except aiohttp.ClientError:
             return None
+        finally:
+            self._under_way[upstream.url] -= 1
 
     async def _send(
         self, request: web.BaseRequest, body: bytes, url: str, timeout_s: float

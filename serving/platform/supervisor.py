@@ -49,6 +49,7 @@ class Supervisor:
                 await asyncio.wait_for(stop.wait(), _TICK_S)
             except TimeoutError:
                 continue
+        self._router.routes = Routes()  # what is being stopped gets no new requests
         for name in list(self._servers):
             self._retire(name)
         await asyncio.gather(*self._stopping)
@@ -97,9 +98,19 @@ class Supervisor:
         server, task = self._servers.pop(name), self._tasks.pop(name)
         _log.info("%s: stopping", name)
         keep = name in self._revisions.templates
-        stopping = asyncio.create_task(_end(server, task, forget=not keep))
+        stopping = asyncio.create_task(self._end(server, task, forget=not keep))
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
+
+    async def _end(self, server: ServerProcess, task: asyncio.Task[None], *, forget: bool) -> None:
+        if server.url is not None:
+            await self._router.drained(server.url)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await server.stop()
+        if forget:
+            server.forget()
+        _log.info("%s: stopped", server.name)
 
     def _route(self, revisions: Revisions, split: dict[str, int]) -> None:
         upstreams = {
@@ -134,17 +145,6 @@ class Supervisor:
         if status != self._status:
             self._directory.write(self._directory.status, status)
             self._status = status
-
-
-async def _end(server: ServerProcess, task: asyncio.Task[None], *, forget: bool) -> None:
-    # Requests that chose this server just before it left the routes are still on their way.
-    await asyncio.sleep(2 * _TICK_S)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await server.stop()
-    if forget:
-        server.forget()
-    _log.info("%s: stopped", server.name)
 
 
 async def _serve(directory: ServiceDirectory) -> None:

@@ -1,7 +1,8 @@
 """A server as light as a server can be, for tests of what is in front of it.
 
 It speaks enough of the v1 protocol; every answer names the process and its environment's LABEL.
-With a package, each answer is that of its first golden request.
+With a package, each answer is that of its first golden request. A request with "until" makes the
+file "<until>.asked" and is answered when the file "<until>" is there.
 """
 
 import json
@@ -28,6 +29,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         time.sleep(float(os.environ.get("DELAY_S", "0")))
+        if until := body.get("until"):
+            Path(f"{until}.asked").touch()
+            while not Path(until).exists():
+                time.sleep(0.02)
         if body.get("exit"):
             os._exit(3)
         answer = {**GOLDEN, "label": os.environ.get("LABEL", ""), "pid": os.getpid()}

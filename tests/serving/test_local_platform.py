@@ -14,6 +14,7 @@ import pytest
 
 from serving.platform import PlatformError, RevisionFailed, ServiceStatus, connect
 from serving.platform.local import LocalPlatform
+from serving.protocol.headers import REVISION_HEADER
 from tests.serving.stub_service import stub_service
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +154,39 @@ def test_no_request_fails_while_revisions_are_promoted_and_rolled_back(platform:
             time.sleep(0.5)
             stop = True
         assert [visit.result() for visit in visits] == [{200}] * 4
+
+
+@pytest.mark.parametrize("end", ["promote", "roll_back", "stop"])
+def test_request_under_way_is_answered_by_the_revision_that_took_it(
+    platform: LocalPlatform, tmp_path: Path, end: str
+):
+    status = make_stable(platform, LABEL="stable")
+    taker, url = status.stable.name, f"{status.url}/v1/models/shop:predict"
+    canary = platform.deploy(stub_service(LABEL="canary")).canary.name
+    if end == "roll_back":
+        platform.set_traffic("shop", 100)
+        taker = canary
+    change = {
+        "promote": platform.promote,
+        "roll_back": lambda service: platform.roll_back(service, reason="test"),
+        "stop": platform.stop,
+    }[end]
+    until = tmp_path / "answer"
+    with ThreadPoolExecutor(2) as pool:
+        body = {**BODY, "until": str(until)}
+        under_way = pool.submit(httpx.post, url, json=body, timeout=60, trust_env=False)
+        try:
+            while not Path(f"{until}.asked").exists():
+                time.sleep(0.02)
+            changed = pool.submit(change, "shop")
+            while platform.predict("shop", BODY, revision=taker).status_code != 404:
+                time.sleep(0.02)  # what leaves gets no new requests
+            time.sleep(1)  # a server that is not waited for would be gone by now
+        finally:
+            until.touch()
+        assert under_way.result().headers[REVISION_HEADER] == taker
+        assert under_way.result().status_code == 200
+        changed.result()
 
 
 def test_killed_supervisor_leaves_no_process_and_the_next_deploy_restores(tmp_path: Path):
