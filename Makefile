@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -30,10 +30,15 @@ bench: bench-ingest bench-preprocess bench-train bench-demo  ## speed as ratios 
 bench-ingest bench-preprocess bench-train bench-demo: bench-%: .venv/ready
 	$(BIN)/python -m benchmarks.$*
 
-bench-serving: .venv/ready  ## the predictor beside a bare KServe model, its index beside faiss
+bench-serving: .venv/ready  ## the predictor beside a bare KServe model, its index beside faiss; then bench-soak
 	@command -v wrk >/dev/null || apt-get install -y -qq wrk
 	$(BIN)/uv pip install --native-tls --quiet --python .venv faiss-cpu==1.15.1
 	$(BIN)/python -m benchmarks.serving
+	$(MAKE) bench-soak
+
+# MINUTES=2 make bench-soak is a short run.
+bench-soak: .venv/ready  ## 10 minutes of load with a promote and two roll-backs: lost requests, memory
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10)
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving

@@ -75,8 +75,16 @@ class Load:
     failed: int
 
 
-def write_package(folder: Path) -> Path:
-    """Write a package with the exact index as its model; return the SavedModel's folder."""
+def write_package(folder: Path, *, failing_users: bool = False) -> Path:
+    """Write a package with the exact index as its model.
+
+    Args:
+        folder: Where to.
+        failing_users: Whether the model cannot answer a third of the users.
+
+    Returns:
+        The SavedModel's folder.
+    """
     import tensorflow as tf
 
     random = np.random.default_rng(1)
@@ -96,6 +104,9 @@ def write_package(folder: Path) -> Path:
             ]
         )
         def recommend(self, user: object, history: object, k: object) -> dict[str, object]:
+            if failing_users:
+                spared = tf.strings.to_hash_bucket_fast(user, 3) > 0
+                tf.debugging.Assert(tf.reduce_all(spared), ["a user it cannot answer"])
             query = tf.gather(self.users, tf.strings.to_hash_bucket_fast(user, _USERS))
             scores = tf.matmul(query, self.items, transpose_b=True)
             best = tf.math.top_k(scores, tf.cast(tf.reduce_max(k), tf.int32))
