@@ -80,22 +80,20 @@ def find_release(log: ReleaseLog, to: str, *, service: str) -> Release:
     """
     wanted = {to.rstrip("/"), str(Path(to).expanduser().resolve()) if "://" not in to else to}
     ended = [one for one in reversed(log.releases) if one.verdict != "on trial"]
-    found = [
-        one
-        for one in ended
-        if str(one.provenance.version) == to or one.storage_uri.rstrip("/") in wanted
-    ]
+    found = [one for one in ended if to in _versions(one) or one.storage_uri.rstrip("/") in wanted]
     if not found:
-        names = dict.fromkeys(
-            one.storage_uri if one.provenance.version is None else str(one.provenance.version)
-            for one in ended
-        )
+        names = dict.fromkeys(name for one in ended for name in _versions(one) or [one.storage_uri])
         older = f", and {log.forgotten} older ones forgotten" if log.forgotten else ""
         raise PlatformError(
             f"{service}: found no earlier release {to!r}, expected one of "
             f"{', '.join(names) or 'none yet'}{older}"
         )
     return next((one for one in found if one.verdict == "promoted"), found[0])
+
+
+def _versions(release: Release) -> list[str]:
+    version = release.provenance.version
+    return [] if version is None else [str(version)]
 
 
 def _brought_back(
