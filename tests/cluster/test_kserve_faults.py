@@ -8,6 +8,7 @@ import pytest
 from serving.platform import PlatformError
 from serving.platform.changes import ServiceChanges, Waits
 from serving.platform.cluster import Outdated, OwnedByAnother, path
+from serving.platform.identity import ClusterIdentity, local_user
 from serving.platform.kserve import KServePlatform
 from serving.platform.lease import RolloutLeases
 from serving.platform.release_record import KnownRevision, RecordStore, ReleaseRecord
@@ -95,6 +96,16 @@ def test_record_whose_answer_got_lost_was_written(api_server, bare_namespace):
     assert store_of(api_server, bare_namespace).read("shop") == again
     with pytest.raises(PlatformError, match="changed by another rollout"):
         store_of(api_server, bare_namespace).write("shop", written)
+
+
+def test_who_it_was_is_asked_again_where_the_api_server_did_not_say(api_server):
+    with FaultyProxy(api_server, "POST") as proxy:
+        who = ClusterIdentity(proxy.connect())
+        proxy.faults.append(403)
+        assert who().startswith(f"{local_user()} (the API server did not say who: POST ")
+        proxy.faults.append(503)  # a review changes nothing, so it is repeated
+        assert who() == who() == "shopflow-admin"
+        assert len(proxy.seen) == 3
 
 
 def store_of(api_server, namespace) -> RecordStore:
