@@ -9,10 +9,13 @@ import typer
 from components.cli import run_step
 from components.rollout.options import (
     Alpha,
+    BusinessMetric,
+    MaxBusinessDrop,
     MaxErrorIncrease,
     MaxP50Ratio,
     MaxP95Ratio,
     MinRequests,
+    OnTimeoutOption,
     Poll,
     Steps,
     StepTimeout,
@@ -33,16 +36,10 @@ def main(
     max_error_increase: MaxErrorIncrease = _DEFAULT.max_error_increase,
     max_p95_ratio: MaxP95Ratio = _DEFAULT.max_p95_ratio,
     max_p50_ratio: MaxP50Ratio = _DEFAULT.max_p50_ratio,
-    business_metric: Annotated[
-        str, typer.Option(help="Metric of feedback to ask for.")
-    ] = _DEFAULT.business_metric,
-    max_business_drop: Annotated[
-        float, typer.Option(help="Canary's share of successes below the stable's.")
-    ] = _DEFAULT.max_business_drop,
+    business_metric: BusinessMetric = _DEFAULT.business_metric,
+    max_business_drop: MaxBusinessDrop = _DEFAULT.max_business_drop,
     step_timeout_s: StepTimeout = _DEFAULT.step_timeout_s,
-    on_timeout: Annotated[
-        str, typer.Option(help="What follows: roll_back, hold or fail.")
-    ] = _DEFAULT.on_timeout,
+    on_timeout: OnTimeoutOption = _DEFAULT.on_timeout,
     poll_s: Poll = _DEFAULT.poll_s,
 ) -> None:
     """Move the users to a candidate step by step; promote it, or roll it back."""

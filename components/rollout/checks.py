@@ -218,8 +218,13 @@ def _compare_feedback(
 ) -> Check:
     name = f"{policy.business_metric} under stable's - {policy.max_business_drop:g}, p-value"
     ours, theirs = canary.feedback, stable.feedback
-    if ours is None or theirs is None or min(ours.trials, theirs.trials) < policy.min_requests:
+    if ours is None or theirs is None:
         return _check(name, None, alpha)
+    if min(ours.trials, theirs.trials) < policy.min_requests:
+        seen = f"{ours.trials:,} and {theirs.trials:,} reported, expected {policy.min_requests:,}"
+        return _check(name, None, alpha, seen)
+    if ours.failures < 0 or theirs.failures < 0:
+        return _check(name, None, alpha, "more successes than trials, which is no count of them")
     # Fewer successes are more failures, so that it is the errors' test.
     found = evidence_more_often(
         ours.failures,
@@ -234,7 +239,7 @@ def _compare_feedback(
 
 def _check(name: str, found: Evidence | None, alpha: float, seen: str = "") -> Check:
     if found is None:
-        return Check(name, None, alpha, "missing")
+        return Check(name, None, alpha, "missing", seen)
     proven, doubtful = is_proof(found, alpha), is_doubt(found)
     verdict: Verdict = "failed" if proven else "open" if doubtful else "passed"
     return Check(name, math.exp(-max(float(found.log_e), 0.0)), alpha, verdict, seen)

@@ -111,10 +111,15 @@ def _waiting_for(
             seen += f" and {stable.requests} of the stable"
         return f"{seen}, expected {policy.min_requests}"
     return "; ".join(
-        f"{check.name}: " + ("no data" if check.value is None else f"not settled, {_found(check)}")
+        f"{check.name}: "
+        + (_missing(check) if check.value is None else f"not settled, {_found(check)}")
         for check in checks
         if check.verdict != "passed"
     )
+
+
+def _missing(check: Check) -> str:
+    return f"no data, {check.seen}" if check.seen else "no data"
 
 
 def _found(check: Check) -> str:

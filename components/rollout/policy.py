@@ -73,6 +73,8 @@ class RolloutPolicy:
         for name in ("max_error_increase", "max_business_drop"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(name, f"{getattr(self, name)}", "more than 0, less than 1")
+        if not self.business_metric.isprintable() or len(self.business_metric) > 60:
+            raise InputError("business_metric", f"{self.business_metric!r}", "a short name")
         if not 0 <= self.max_error_rate < 1:
             raise InputError("max_error_rate", f"{self.max_error_rate}", "0 to less than 1")
         for name in ("max_p95_ratio", "max_p50_ratio"):

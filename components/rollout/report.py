@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from markupsafe import Markup
+from scipy.stats import binomtest
 
 from components.report import bar_plot, paragraph, table, verdict, write_page
 from components.rollout.outcome import Measured, Outcome, StepRecord
@@ -42,6 +43,7 @@ def write_report(path: Path, outcome: Outcome, *, policy: RolloutPolicy) -> None
     if outcome.steps:
         sections += [
             ("Steps", _steps(outcome)),
+            *_business(outcome, policy),
             ("Evidence", _checks(outcome)),
             ("p95 latency", bar_plot(_p95(outcome.steps), x_label="p95 latency, ms")),
         ]
@@ -73,6 +75,32 @@ def _steps(outcome: Outcome) -> Markup:
 def _measured(found: Measured) -> tuple[object, ...]:
     rate = f"{100 * found.error_rate:.2f} %"
     return found.requests, found.errors, rate, found.p50_ms, found.p95_ms, found.p99_ms
+
+
+def _business(outcome: Outcome, policy: RolloutPolicy) -> list[tuple[str, Markup]]:
+    """Return what the shop reported, where the policy asks for it."""
+    if not policy.business_metric:
+        return []
+    name, rows = policy.business_metric, list[tuple[object, ...]]()
+    rates, intervals = dict[str, float](), dict[str, tuple[float, float]]()
+    for step in outcome.steps:
+        share = f"{step.traffic_percent} %"
+        for role, measured in (("canary", step.canary), ("stable", step.stable)):
+            found = measured.feedback
+            if found is None:
+                rows.append((share, role, None, None, None))
+                continue
+            rows.append((share, role, found.trials, found.successes, f"{100 * found.rate:.2f} %"))
+            if 0 <= found.successes <= found.trials > 0:
+                rates[f"{share} {role}"] = 100 * found.rate
+                limits = binomtest(found.successes, found.trials).proportion_ci(method="wilson")
+                intervals[f"{share} {role}"] = (100 * limits.low, 100 * limits.high)
+    header = ("canary's share", "revision", "answers reported on", "successes", name)
+    content = table(header, rows)
+    if rates:
+        label = f"{name}, % of the answers reported on, with 95 % intervals (Wilson)"
+        content += bar_plot(rates, x_label=label, intervals=intervals)
+    return [(name.capitalize(), content)]
 
 
 def _checks(outcome: Outcome) -> Markup:

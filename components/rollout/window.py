@@ -10,7 +10,21 @@ from numpy.typing import NDArray
 
 from components.rollout.histogram import quantile_of
 
-_Key = TypeVar("_Key", int, float)
+_Key = TypeVar("_Key", int, float, str)
+
+
+class Reported(Protocol):
+    """Cumulative counters of the shop's feedback, as an inference platform reports them."""
+
+    @property
+    def impressions(self) -> int:
+        """Answers whose end is known."""
+        ...
+
+    @property
+    def clicks(self) -> int:
+        """Those of them that did what they were for."""
+        ...
 
 
 class Counters(Protocol):
@@ -24,6 +38,11 @@ class Counters(Protocol):
     @property
     def latency_ms(self) -> Mapping[float, int]:
         """Requests that took at most this long, by upper bound in ms."""
+        ...
+
+    @property
+    def feedback(self) -> Reported | None:
+        """What the shop reported; None when nobody reported anything."""
         ...
 
 
@@ -130,7 +149,15 @@ def window_between(start: Counters | None, end: Counters | None) -> Window:
     requests = _grown(start.requests if start else {}, end.requests)
     errors = sum(count for code, count in requests.items() if code >= 500)
     latency_ms = _grown(start.latency_ms if start else {}, end.latency_ms)
-    return Window(sum(requests.values()), errors, latency_ms)
+    feedback = _reported(start.feedback if start else None, end.feedback)
+    return Window(sum(requests.values()), errors, latency_ms, feedback)
+
+
+def _reported(start: Reported | None, end: Reported | None) -> Feedback | None:
+    if end is None:
+        return None
+    before = {"trials": start.impressions, "successes": start.clicks} if start else {}
+    return Feedback(**_grown(before, {"trials": end.impressions, "successes": end.clicks}))
 
 
 def _grown(start: Mapping[_Key, int], end: Mapping[_Key, int]) -> dict[_Key, int]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from serving.platform.interface import (
+    FeedbackCounts,
     InferencePlatform,
     PlatformError,
     Prediction,
@@ -15,6 +16,7 @@ from serving.platform.interface import (
 )
 
 __all__ = [
+    "FeedbackCounts",
     "InferencePlatform",
     "PlatformError",
     "Prediction",

@@ -90,18 +90,33 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class FeedbackCounts:
+    """What became of a revision's answers, as the shop reported it.
+
+    Attributes:
+        impressions: Answers whose end is known.
+        clicks: Those of them that did what they were for: any successes of trials.
+    """
+
+    impressions: int = 0
+    clicks: int = 0
+
+
+@dataclass(frozen=True)
 class RevisionMetrics:
     """What one revision did with its users' requests since its counters began.
 
-    Both grow only; they start again from zero when the platform restarts.
+    All grow only; they start again from zero when the platform restarts.
 
     Attributes:
         requests: Requests by HTTP status code.
         latency_ms: Requests that took at most this long, by upper bound in ms (the last is inf).
+        feedback: What the shop reported of its answers; None when nobody reported anything.
     """
 
     requests: Mapping[int, int] = field(default_factory=dict)
     latency_ms: Mapping[float, int] = field(default_factory=dict)
+    feedback: FeedbackCounts | None = None
 
 
 @dataclass(frozen=True)

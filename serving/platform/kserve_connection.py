@@ -23,6 +23,7 @@ def connect_kserve(options: str, *, namespace: str) -> KServePlatform:
     check_name(namespace, "namespace")
     metrics = None
     if parsed.prometheus:
+        from serving.platform.feedback_profiles import find_feedback
         from serving.platform.metric_profiles import find_profile
         from serving.platform.prometheus import PrometheusSource
         from serving.platform.prometheus_api import PrometheusSettings
@@ -33,7 +34,10 @@ def connect_kserve(options: str, *, namespace: str) -> KServePlatform:
             token_env=parsed.token_env,
             ca_file=Path(parsed.ca_file) if parsed.ca_file else None,
         )
-        metrics = PrometheusSource(settings, find_profile(parsed.profile))
+        feedback = find_feedback(
+            parsed.feedback, impressions=parsed.impressions, clicks=parsed.clicks
+        )
+        metrics = PrometheusSource(settings, find_profile(parsed.profile), feedback=feedback)
     return KServePlatform(
         connect_cluster(parsed.context),
         namespace=namespace,

@@ -1,9 +1,13 @@
 """What stands after "kserve:" in a platform's name."""
 
+import re
 from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 from serving.platform.interface import PlatformError
+
+# Commas part the options, except within a PromQL selector's braces and strings.
+_OPTION = re.compile(r'(?:[^,{]|\{(?:[^}"]|"(?:\\.|[^"\\])*")*\})+')
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,9 @@ class KServeOptions:
         prometheus: Base URL of the Prometheus that scrapes the services; without, a rollout has
             no data and holds.
         profile: Whose metrics it has, see `serving.platform.metric_profiles`.
+        feedback: Where it has the shop's feedback, see `serving.platform.feedback_profiles`.
+        impressions: PromQL template in place of the profile's, with `clicks`.
+        clicks: Likewise.
         token_file: File with a bearer token for Prometheus.
         token_env: Environment variable with that token, in place of a file.
         ca_file: Certificates to trust for Prometheus in place of the public ones.
@@ -26,6 +33,9 @@ class KServeOptions:
 
     prometheus: str = ""
     profile: str = "shopflow"
+    feedback: str = "shopflow"
+    impressions: str = ""
+    clicks: str = ""
     token_file: str = ""
     token_env: str = ""
     ca_file: str = ""
@@ -42,7 +52,9 @@ def parse_options(text: str) -> KServeOptions:
     """
     known = [field.name for field in fields(KServeOptions)]
     found: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
+    if _OPTION.sub("", text).strip(","):
+        raise PlatformError(f"platform: found {text!r}, expected braces and quotes to be closed")
+    for part in _OPTION.findall(text):
         key, separator, value = part.partition("=")
         if key not in known or not separator or not value or key in found:
             raise PlatformError(

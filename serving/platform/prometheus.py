@@ -4,18 +4,21 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serving.platform.counter_growth import CounterGrowth, Series
+from serving.platform.feedback_profiles import FeedbackProfile
 from serving.platform.interface import PlatformError, RevisionMetrics
 from serving.platform.metric_profiles import MetricProfile
-from serving.platform.prometheus_api import PrometheusApi, PrometheusSettings
+from serving.platform.prometheus_api import (
+    LOOKBACK_S,
+    OVERLAP_S,
+    PrometheusApi,
+    PrometheusSettings,
+)
+from serving.platform.prometheus_feedback import PrometheusFeedback
 from serving.platform.promql import selector
 
-# How far back the first look goes, so that a scrape that failed then is not a new pod later.
-_LOOKBACK_S = 3600.0
-# A sample carries the time its scrape began and can be read only when the scrape has ended.
-_OVERLAP_S = 120.0
 _Key = tuple[str, str, str]
 _Target = tuple[str, str, str]
 _Look = Callable[[str], list[Series]]
@@ -57,6 +60,7 @@ class PrometheusSource:
         settings: PrometheusSettings,
         profile: MetricProfile,
         *,
+        feedback: FeedbackProfile | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare to ask; nothing is sent yet.
@@ -64,9 +68,11 @@ class PrometheusSource:
         Args:
             settings: Where Prometheus is.
             profile: Whose metrics to read.
+            feedback: Where the shop's feedback is; None leaves it out.
             now_s: Seconds since some moment that does not change.
         """
         self._api, self._profile, self._now_s = PrometheusApi(settings), profile, now_s
+        self._feedback = PrometheusFeedback(self._api, feedback, now_s=now_s) if feedback else None
         self._watches: dict[_Key, _Watch] = {}
         self._missed: set[_Key] = set()
 
@@ -94,7 +100,15 @@ class PrometheusSource:
                 self._watches.pop(keys[name], None)
                 self._missed.add(keys[name])
             raise
-        return {name: metrics for name, metrics in found.items() if metrics.requests}
+        found = {name: metrics for name, metrics in found.items() if metrics.requests}
+        if self._feedback is None:
+            return found
+        return {
+            name: replace(
+                metrics, feedback=self._feedback.read(*keys[name], late=keys[name] in self._missed)
+            )
+            for name, metrics in found.items()
+        }
 
     def _look(
         self, service: str, namespace: str, keys: Mapping[str, _Key], new: Collection[str]
@@ -103,9 +117,9 @@ class PrometheusSource:
         old = [name for name in keys if name not in new]
         now_s = self._now_s()
         ages_s = [now_s - self._watches[keys[name]].read_at_s for name in old]
-        window_s = max(ages_s, default=0.0) + _OVERLAP_S
+        window_s = max(ages_s, default=0.0) + OVERLAP_S
         begun = self._fetch(
-            service, namespace, new, look=lambda text: self._api.latest(text, window_s=_LOOKBACK_S)
+            service, namespace, new, look=lambda text: self._api.latest(text, window_s=LOOKBACK_S)
         )
         followed = self._fetch(
             service, namespace, old, look=lambda text: self._api.samples(text, window_s=window_s)

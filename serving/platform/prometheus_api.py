@@ -14,6 +14,11 @@ import httpx
 from serving.platform.counter_growth import Series
 from serving.platform.interface import PlatformError
 
+# How far back the first look goes, so that a scrape that failed then is not a new pod later.
+LOOKBACK_S = 3600.0
+# A sample carries the time its scrape began and can be read only when the scrape has ended.
+OVERLAP_S = 120.0
+
 
 @dataclass(frozen=True)
 class PrometheusSettings:

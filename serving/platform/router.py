@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from serving.platform.traffic import goes_to_canary
+from serving.protocol.feedback import FEEDBACK_PATH, FeedbackCounters
 from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER, USER_HEADER
 from serving.protocol.latency import LATENCY_BOUNDS_S
 
@@ -59,7 +60,8 @@ class Router:
 
     Counted are, by revision: requests of the split ("split"), requests that asked for the
     revision by header ("pinned", not the users'), and those another revision had failed to take
-    ("fallback"). The failed one keeps its 503 in "split".
+    ("fallback"). The failed one keeps its 503 in "split". What the shop reports of the answers is
+    counted here as well, for every revision that runs.
 
     Attributes:
         routes: Replaced as a whole when the split changes.
@@ -84,6 +86,9 @@ class Router:
             buckets=LATENCY_BOUNDS_S,
             registry=self._registry,
         )
+        self._feedback = FeedbackCounters(
+            model="", known=lambda name: name in self.routes.upstreams, registry=self._registry
+        )
 
     async def drained(self, url: str) -> None:
         """Return when a server that left the routes has answered what it was asked before.
@@ -106,6 +111,8 @@ class Router:
         if (request.content_length or 0) > _MAX_BODY_BYTES:
             return _refusal(413, f"the body is larger than {_MAX_BODY_BYTES} bytes")
         body = await request.read()
+        if request.path == FEEDBACK_PATH:
+            return self._take_feedback(request, body)
         routes = self.routes
         if (asked := request.headers.get(REVISION_HEADER)) is not None:
             if asked not in routes.upstreams:
@@ -192,6 +199,12 @@ class Router:
             content_type = answer.headers.get("Content-Type", "application/octet-stream")
             model = answer.headers.get(MODEL_HEADER, "")
             return _Answer(answer.status, await answer.read(), content_type, model)
+
+    def _take_feedback(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        if request.method != "POST":
+            return _refusal(405, f"{request.method}: expected POST")
+        status, wrong = self._feedback.take(body, request.headers.get("Content-Type", ""))
+        return _refusal(status, wrong) if wrong else web.Response(status=status)
 
     def _health(self) -> web.Response:
         stable = self.routes.upstreams.get(self.routes.stable or "")

@@ -11,6 +11,7 @@ from serving.platform.inference_service import digest
 from serving.platform.interface import PlatformError
 from serving.platform.release_record import DIGEST_ANNOTATION, KnownRevision, ReleaseRecord
 from serving.platform.route import backends_of_ingress, is_settled, read_split
+from serving.protocol.own_revision import PREDICTOR_NAME
 
 _VISIBILITY = "networking.kserve.io/visibility"
 # KServe refuses these on a canary, which has a fixed number of replicas.
@@ -48,7 +49,16 @@ class StandardMode:
         # The service's own visibility label reaches the pods unless they have one; then opening
         # the service would restart them.
         labels = {**(template.get("labels") or {}), _VISIBILITY: ""}
-        return {**template, "name": f"v{mark}", "annotations": annotations, "labels": labels}
+        name = f"v{mark}"
+        named = {**template, "name": name, "annotations": annotations, "labels": labels}
+        # A pod knows its own name only; an answer has to name the revision.
+        told = {"name": PREDICTOR_NAME, "value": name}
+        if "model" in named:
+            named["model"] = _with_variable(named["model"], told)
+        if named.get("containers"):
+            first, *others = named["containers"]
+            named["containers"] = [_with_variable(first, told), *others]
+        return named
 
     def check(self, record: ReleaseRecord) -> None:
         """Refuse what KServe would not do, or would silently do otherwise."""
@@ -148,6 +158,11 @@ class StandardMode:
             return ""
         headless = (service.get("spec") or {}).get("clusterIP") == "None"
         return f"http://{name}.{self._namespace}.svc" + ":8080" * headless
+
+
+def _with_variable(container: Mapping[str, Any], variable: Mapping[str, str]) -> JSON:
+    others = [one for one in container.get("env") or () if one.get("name") != variable["name"]]
+    return {**container, "env": [*others, dict(variable)]}
 
 
 def deployment_name(service: str, predictor: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from serving.predictor.model import RecommenderModel
 from serving.predictor.package import Package, PackageError, open_package
 from serving.protocol.gate import RequestMetrics
 from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER
+from serving.protocol.own_revision import own_revision
 from serving.protocol.request import Limits
 from serving.protocol.rest_server import EX_CONFIG, RestServer, guard, quiet
 
@@ -26,15 +27,17 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="0.0.0.0", help="Address to listen on.")
     parser.add_argument(
         "--revision",
-        default=os.environ.get("K_REVISION") or os.environ.get("HOSTNAME", ""),
-        help="Label of the metrics; Knative says it in K_REVISION.",
+        help="Label of the metrics; by default what the platform calls this server's revision.",
     )
     parser.add_argument("--tf_threads", type=int, default=1, help="Threads TensorFlow computes on.")
     parser.add_argument("--max_batch", type=int, default=Limits.rows, help="Rows in a request.")
     parser.add_argument("--max_k", type=int, default=Limits.k, help="Recommendations per row.")
     parser.add_argument("--max_history", type=int, default=Limits.values, help="Events in a row.")
     parser.add_argument("--max_body_bytes", type=int, default=4 * 2**20, help="Size of a request.")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.revision is None:
+        options.revision = own_revision(options.model_name, os.environ)
+    return options
 
 
 def serve(

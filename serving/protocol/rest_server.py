@@ -6,10 +6,16 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import kserve
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from serving.protocol.feedback import (
+    FEEDBACK_PATH,
+    MAX_FEEDBACK_BYTES,
+    FeedbackCounters,
+    RevisionsOfService,
+)
 from serving.protocol.gate import RequestGate, RequestMetrics
 from serving.protocol.request import BadRequest
 
@@ -42,7 +48,7 @@ def guard(
     max_body_bytes: int,
     answer_headers: Mapping[str, str] | None = None,
 ) -> None:
-    """Put the gate before KServe's application, and one-line answers to what it cannot read.
+    """Put the gate before KServe's application, let it take feedback, and say why it refuses.
 
     Args:
         app: KServe's application.
@@ -60,8 +66,24 @@ def guard(
         max_body_bytes=max_body_bytes,
         answer_headers=answer_headers,
     )
+    _take_feedback(app, model=model, revision=revision)
     app.add_exception_handler(BadRequest, _bad_request)
     app.add_exception_handler(RequestValidationError, _invalid_v2)
+
+
+def _take_feedback(app: FastAPI, *, model: str, revision: str) -> None:
+    counters = FeedbackCounters(model=model, known=RevisionsOfService(model, own=revision))
+
+    async def take(request: Request) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FEEDBACK_BYTES:
+                break
+        status, wrong = counters.take(bytes(body), request.headers.get("content-type", ""))
+        return JSONResponse({"error": wrong}, status) if wrong else Response(status_code=status)
+
+    app.add_api_route(FEEDBACK_PATH, take, methods=["POST"], include_in_schema=False)
 
 
 def quiet() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, NoReturn, get_args
 from urllib.parse import urlsplit
 
+from serving.protocol.own_revision import own_revision
 from serving.protocol.request import Limits
 
 OnLookupError = Literal["refuse", "unfiltered"]
@@ -199,7 +200,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
     for name in ("cache", "history", "items"):
         options[name] = _by_reference(name, options[name], environment)
     if not options["revision"]:
-        options["revision"] = environment.get("K_REVISION") or environment.get("HOSTNAME", "")
+        options["revision"] = own_revision(options["model_name"], environment)
     return Settings(**options)
 
 

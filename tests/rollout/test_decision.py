@@ -163,6 +163,8 @@ def clicked(clicks: int, trials: int, requests: int) -> Window:
         (clicked(30, 1000, 1000), window(19_000), "hold"),
         (clicked(0, 0, 1000), clicked(1900, 19_000, 19_000), "hold"),
         (clicked(0, 99, 1000), clicked(1900, 19_000, 19_000), "hold"),
+        # More clicks than answers: whatever that counts, it is no share.
+        (clicked(1001, 1000, 1000), clicked(1900, 19_000, 19_000), "hold"),
     ],
 )
 def test_business_metric_is_tested_when_asked_for(canary: Window, stable: Window, expected: str):
@@ -179,6 +181,12 @@ def test_business_metric_missing_at_the_timeout_is_named():
     action = decide(RolloutState(), late, ASKED)
     assert action.kind == "roll_back"
     assert "click-through under stable's - 0.02, p-value: no data" in action.reason
+
+
+def test_too_little_feedback_is_told_with_its_counts():
+    late = observe(clicked(3, 40, 1000), clicked(9, 190, 1900), elapsed_s=600.0)
+    reason = decide(RolloutState(), late, ASKED).reason
+    assert "p-value: no data, 40 and 190 reported, expected 100; after 600 s" in reason
 
 
 def test_at_100_percent_late_counts_of_the_stable_are_not_waited_for():
@@ -271,6 +279,7 @@ def test_what_was_asked_for_and_is_missing_never_passes(
         {"alpha": 0.5},
         {"max_error_increase": 0.0},
         {"max_business_drop": 1.0},
+        {"business_metric": "click\nthrough"},
         {"on_timeout": "promote"},
         {"max_error_rate": 1.0},
         {"max_p95_ratio": 1.0},

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from components.rollout.window import Feedback, Window, window_between
-from serving.platform import RevisionMetrics
+from serving.platform import FeedbackCounts, RevisionMetrics
 
 
 def test_window_is_what_was_added_and_only_5xx_are_errors():
@@ -19,6 +19,18 @@ def test_counter_that_restarted_counts_from_zero():
     start = RevisionMetrics({200: 100}, {10.0: 100, math.inf: 100})
     end = RevisionMetrics({200: 7}, {10.0: 6, math.inf: 7})
     assert window_between(start, end) == Window(7, 0, {10.0: 6, math.inf: 7})
+
+
+def test_feedback_is_what_was_reported_since_and_none_is_not_nothing():
+    def reported(*counts: int) -> RevisionMetrics:
+        return RevisionMetrics({200: 1}, {math.inf: 1}, FeedbackCounts(*counts))
+
+    silent = RevisionMetrics({200: 1}, {math.inf: 1})
+    assert window_between(reported(100, 20), reported(130, 25)).feedback == Feedback(30, 5)
+    assert window_between(silent, reported(4, 1)).feedback == Feedback(4, 1)
+    assert window_between(silent, silent).feedback is None
+    # Fewer than before: counted anew from zero.
+    assert window_between(reported(100, 20), reported(130, 3)).feedback == Feedback(130, 3)
 
 
 def test_revision_without_counters_has_an_empty_window():

@@ -59,6 +59,11 @@ def test_options_of_the_platform_are_key_value_pairs():
     assert parse_options(text) == KServeOptions(
         prometheus="https://metrics.example", token_file="/run/token", ca_file="/run/ca.crt"
     )
+    # A selector's commas and braces are its own.
+    views, clicks = 'v{ns="{namespace}",r="{revision}"}', 'c{r="{revision}",x="},"}'
+    assert parse_options(f"impressions={views},clicks={clicks},context=shop") == KServeOptions(
+        impressions=views, clicks=clicks, context="shop"
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,7 @@ def test_options_of_the_platform_are_key_value_pairs():
         ("context=", "found 'context='"),
         ("context=a,context=b", "found 'context=b'.*each once"),
         ("prometheus=http://far:9090,token_env=TOKEN", "found a token for .*expected https"),
+        ("clicks=a{,context=shop", "found 'clicks=a{,context=shop', expected braces and quotes"),
         ("prometheus=prometheus:9090", "found prometheus=prometheus:9090, expected an http"),
     ],
 )

@@ -38,6 +38,19 @@ def test_predictor_is_named_by_its_digest_and_its_pods_do_not_follow_the_service
     assert deployment_name("shop", {}) == "shop-predictor"
 
 
+def test_the_server_is_told_its_predictor_s_name_beside_its_own_variables():
+    model = {"storageUri": "gs://models/shop/1", "env": [{"name": "A", "value": "1"}]}
+    stamped = MODE.stamp({"model": model})
+    told = {"name": "SHOPFLOW_PREDICTOR_NAME", "value": stamped["name"]}
+    assert stamped["model"]["env"] == [{"name": "A", "value": "1"}, told]
+    assert stamped["name"] == f"v{digest({'model': model})}"
+    containers = MODE.stamp({"containers": [{"name": "kserve-container"}, {"name": "other"}]})
+    assert [one.get("env") for one in containers["containers"]] == [
+        [{**told, "value": containers["name"]}],
+        None,
+    ]
+
+
 def test_canary_has_a_share_and_a_replica_even_at_0_percent():
     record = on_trial()
     spec = MODE.spec(record, 0)

@@ -13,9 +13,12 @@ import httpx
 import pytest
 import yaml
 
+from serving.platform import FeedbackCounts
+from serving.platform.feedback_profiles import SHOPFLOW as FEEDBACK
 from serving.platform.metric_profiles import SHOPFLOW, TF_SERVING
 from serving.platform.prometheus import PrometheusSource
-from serving.platform.prometheus_api import PrometheusSettings
+from serving.platform.prometheus_api import PrometheusApi, PrometheusSettings
+from serving.platform.prometheus_feedback import PrometheusFeedback
 from tests.serving.exporter import Exporter, tf_serving
 from tests.serving.prometheus_server import PrometheusServer, static
 
@@ -146,6 +149,22 @@ def test_real_predictor_is_read_through_the_pod_monitor(
     assert max(found.latency_ms.values()) == 8
     assert min(count for bound, count in found.latency_ms.items() if bound > took_ms) >= 6
     assert found.latency_ms[0.5] < 8
+
+
+def test_feedback_about_another_revision_keeps_its_name_through_the_pod_monitor(
+    prometheus: PrometheusServer, predictor: httpx.Client
+):
+    """The scrape says whose page it is, which must not become whose answers were clicked."""
+    other = "shop-predictor-00002"
+    report = {"revision": other, "impressions": 5, "clicks": 2}
+    assert predictor.post("/v1/feedback", json=report).status_code == 204
+    settings = PrometheusSettings(prometheus.url)
+    feedback = PrometheusFeedback(PrometheusApi(settings), FEEDBACK, now_s=time.monotonic)
+    deadline = time.monotonic() + 30
+    while feedback.read("test", "shop", other) != FeedbackCounts(5, 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert feedback.read("test", "shop", KNATIVE) is None
 
 
 def test_tf_serving_has_its_revision_from_the_pod_monitor(
