@@ -9,9 +9,11 @@ from rich.console import Console
 
 from components.errors import InputError
 from components.ingest.config import load_config
+from components.rollout.options import BusinessMetric, MaxBusinessDrop, OnTimeoutOption
+from components.rollout.policy import RolloutPolicy, parse_on_timeout
 from pipelines.local import newest_artifact
 from pipelines.local_release import release_locally
-from pipelines.traffic import Visit, visits_of_the_test_window
+from pipelines.visits import Visit, visits_of_the_test_window
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -37,12 +39,22 @@ def local(
     service: Annotated[str, typer.Option(help="Name of the service.")] = "recommender",
     seed: Annotated[int, typer.Option(help="Seed of everything random in training.")] = 1,
     min_requests: Annotated[int, typer.Option(help="Requests a step of the rollout needs.")] = 150,
+    business_metric: BusinessMetric = "",
+    max_business_drop: MaxBusinessDrop = 0.1,
+    on_timeout: OnTimeoutOption = "roll_back",
 ) -> None:
     """Run the recommender pipeline on your own data, here, and serve what it promotes.
 
     The rollout needs users: the purchases of the test window are replayed as theirs. Run it again
     with newer data: the model in service is then compared with, and the new one is its canary.
     """
+    # A mistake is told before anything starts.
+    policy = RolloutPolicy(
+        min_requests=min_requests,
+        business_metric=business_metric,
+        max_business_drop=max_business_drop,
+        on_timeout=parse_on_timeout(on_timeout),
+    )
     workspace = workspace.resolve()
     state_dir = workspace / "serving"
 
@@ -63,8 +75,11 @@ def local(
             "store_uri": str(workspace / "models"),
             "service": service,
             "platform": f"local:{state_dir}",
-            "rollout_min_requests": min_requests,
+            "rollout_min_requests": policy.min_requests,
             "rollout_poll_s": 1.0,
+            "rollout_business_metric": policy.business_metric,
+            "rollout_max_business_drop": policy.max_business_drop,
+            "rollout_on_timeout": policy.on_timeout,
         },
         visits=visits,
         workspace=workspace,

@@ -16,7 +16,7 @@ from components.cli import run_step
 from components.errors import InputError
 from pipelines.configs import config_parameter
 from pipelines.local_release import release_locally
-from pipelines.traffic import held_out_visits
+from pipelines.visits import held_out_visits
 
 SERVICE = "recommender"
 FIRST_WEEK = datetime.date(2017, 12, 4)
@@ -57,6 +57,10 @@ def pipeline_arguments(workspace: Path, *, as_of: datetime.date, seed: int) -> d
         # Small for a demo: a few minutes' traffic of one machine.
         "rollout_min_requests": 150,
         "rollout_poll_s": 1.0,
+        # What the replay buys of what it was shown. At the first step the canary answers about
+        # 150 visits, whose rate has a standard error of 4 points.
+        "rollout_business_metric": "click-through",
+        "rollout_max_business_drop": 0.1,
     }
 
 

@@ -12,7 +12,8 @@ from rich.markup import escape
 from components.errors import InputError
 from pipelines.local import run_locally
 from pipelines.summary import collect_reports, forget_old_runs, show_run
-from pipelines.traffic import TrafficReplay, Visit, curl_line
+from pipelines.traffic import TrafficReplay, curl_line
+from pipelines.visits import Visit
 from serving.platform import connect
 
 
@@ -48,7 +49,7 @@ def release_locally(
     console.print(
         f"Replayed {sum(traffic.responses.values()):,} requests of {len(traffic.visits):,} users; "
         f"by status {dict(traffic.responses)}; {traffic.hits:,} of the answers held an item that "
-        "was bought then."
+        "was bought that day."
     )
     for report in reports:
         console.print(f"report: {report}")

@@ -44,6 +44,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         rollout_steps: str,
         rollout_min_requests: int,
         rollout_poll_s: float,
+        rollout_business_metric: str,
+        rollout_max_business_drop: float,
+        rollout_on_timeout: str,
     ) -> None:
         published = package(
             model=model,
@@ -74,6 +77,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             steps=rollout_steps,
             min_requests=rollout_min_requests,
             poll_s=rollout_poll_s,
+            business_metric=rollout_business_metric,
+            max_business_drop=rollout_max_business_drop,
+            on_timeout=rollout_on_timeout,
         ).after(shadowed)
         # No retry: a rollback is an answer, and asking again would not change it.
         configure(rolled_out, settings, cpu="500m", memory="1G")
@@ -103,6 +109,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         rollout_steps: str = "5,25,50,100",
         rollout_min_requests: int = 500,
         rollout_poll_s: float = 10.0,
+        rollout_business_metric: str = "",
+        rollout_max_business_drop: float = 0.005,
+        rollout_on_timeout: str = "roll_back",
     ) -> None:
         """Train, judge and release a recommender.
 
@@ -128,6 +137,11 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             rollout_steps: Canary's traffic in percent, step by step.
             rollout_min_requests: Requests the canary must have answered before a step may advance.
             rollout_poll_s: Seconds between two looks at the metrics.
+            rollout_business_metric: Name of what the shop's feedback counts, such as
+                click-through; the canary is then tested by it, too. Empty: it is not.
+            rollout_max_business_drop: How much smaller than the stable's its share may be.
+            rollout_on_timeout: What becomes of a canary whose evidence does not come in time:
+                roll_back, hold or fail.
         """
         cleaned = ingest(
             dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of
@@ -181,6 +195,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                     rollout_steps=rollout_steps,
                     rollout_min_requests=rollout_min_requests,
                     rollout_poll_s=rollout_poll_s,
+                    rollout_business_metric=rollout_business_metric,
+                    rollout_max_business_drop=rollout_max_business_drop,
+                    rollout_on_timeout=rollout_on_timeout,
                 ).set_caching_options(False)
             with dsl.Else(name=f"refused-{number}"):
                 if number < ATTEMPTS:

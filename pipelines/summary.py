@@ -87,12 +87,21 @@ def _show_rollout(run: Run, console: Console) -> None:
     if outcome is None:
         return
     title = f"Rollout of {outcome['candidate']['revision']}: {outcome['outcome']}"
-    columns = ("canary", "requests", "errors", "p95 ms", "stable p95 ms", "decision")
+    metric = outcome["policy"]["business_metric"]
+    compared = (metric, f"stable {metric}") if metric else ()
+    columns = ("canary", "requests", "errors", "p95 ms", "stable p95 ms", *compared, "decision")
     table = Table(*columns, title=title, title_justify="left")
     for step in outcome["steps"]:
         canary, stable = step["canary"], step["stable"]
         cells = (f"{step['traffic_percent']} %", f"{canary['requests']:,}", str(canary["errors"]))
         p95s = ("–" if w["p95_ms"] is None else f"{w['p95_ms']:.1f}" for w in (canary, stable))
-        table.add_row(*cells, *p95s, step["action"])
+        rates = (_rate(measured["feedback"]) for measured in (canary, stable) if metric)
+        table.add_row(*cells, *p95s, *rates, step["action"])
     console.print(table)
     console.print(escape(outcome["reason"]))
+
+
+def _rate(feedback: dict[str, int] | None) -> str:
+    if not feedback or not feedback["trials"]:
+        return "–"
+    return f"{100 * feedback['successes'] / feedback['trials']:.1f} %"

@@ -1,100 +1,22 @@
 """Replays held-out purchases as live requests, as the shop's front end would send them."""
 
 import dataclasses
-import datetime
 import itertools
 import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import httpx
-import polars as pl
 
+from pipelines.visits import Visit
 from serving.platform import connect
+from serving.protocol.feedback import FEEDBACK_PATH
+from serving.protocol.headers import REVISION_HEADER
 
 # A browser waits about this long before it shows the page without recommendations.
 _TIMEOUT_S = 5.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Visit:
-    """One visit of a user: what is known before it and what was bought during the days after.
-
-    Attributes:
-        user: User id.
-        history: Item ids bought before, oldest first.
-        bought: Item ids the user bought in the replayed days.
-    """
-
-    user: str
-    history: tuple[str, ...]
-    bought: frozenset[str]
-
-
-def held_out_visits(
-    transactions: Path, *, start: datetime.date, days: int, history_length: int = 100
-) -> list[Visit]:
-    """Read who bought something in a span of days the model has not seen, and their past.
-
-    Args:
-        transactions: Complete Journey's purchases, Parquet.
-        start: First day of the replay; everything before it is history.
-        days: Length of the replay.
-        history_length: At most this many past items, the most recent ones.
-
-    Returns:
-        One visit per user, in the order of their first purchase in the span.
-    """
-    begin = datetime.datetime.combine(start, datetime.time())
-    time = pl.col("time")
-    events = pl.scan_parquet(transactions).select(
-        user=pl.col("household_id").cast(pl.String),
-        item=pl.col("product_id").cast(pl.String),
-        time=pl.col("transaction_timestamp").dt.replace_time_zone(None).cast(pl.Datetime("us")),
-    )
-    span = events.filter(time.is_between(begin, begin + datetime.timedelta(days=days)))
-    return _visits(events.filter(time < begin), span, history_length=history_length)
-
-
-def visits_of_the_test_window(events_dir: Path, *, history_length: int = 100) -> list[Visit]:
-    """Read who bought something in the test window of cleaned events, and their past.
-
-    Args:
-        events_dir: The ingest step's events, with train, eval and test.
-        history_length: At most this many past items, the most recent ones.
-
-    Returns:
-        One visit per user, in the order of their first event in the window.
-    """
-    columns = ("user", "item", "time")
-    past, window = (
-        pl.scan_parquet([events_dir / name / "*.parquet" for name in names]).select(columns)
-        for names in (("train", "eval"), ("test",))
-    )
-    return _visits(past, window, history_length=history_length)
-
-
-def _visits(past: pl.LazyFrame, span: pl.LazyFrame, *, history_length: int) -> list[Visit]:
-    histories = (
-        past.sort("time", maintain_order=True)
-        .group_by("user")
-        .agg(history=pl.col("item").tail(history_length))
-    )
-    visits = (
-        span.group_by("user")
-        .agg(first=pl.col("time").min(), bought=pl.col("item").unique())
-        .join(histories, on="user", how="left")
-        .sort("first", "user")
-        .collect()
-    )
-    rows = zip(visits["user"], visits["history"], visits["bought"], strict=True)
-    return [
-        Visit(user, tuple(history if history is not None else ()), frozenset(bought))
-        for user, history, bought in rows
-    ]
 
 
 class TrafficReplay:
@@ -107,7 +29,8 @@ class TrafficReplay:
     Attributes:
         visits: What is sent; empty before the first request.
         responses: Answers by status code; 0 counts requests without an answer.
-        hits: Answers that held an item the user then bought.
+        hits: Answers that held an item the user bought that day.
+        reports: Feedback by status code; each is about all answers of a revision since the last.
     """
 
     def __init__(
@@ -135,6 +58,7 @@ class TrafficReplay:
         self._platform, self._service = platform, service
         self._full_pause_s = clients / requests_per_s
         self._pause_s = self._full_pause_s
+        self._address = ""
         self._url: str | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -142,6 +66,9 @@ class TrafficReplay:
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         self.responses: Counter[int] = Counter()
         self.hits = 0
+        self.reports: Counter[int] = Counter()
+        self._answers: Counter[str] = Counter()  # by revision, not yet reported
+        self._clicks: Counter[str] = Counter()
 
     def __enter__(self) -> "TrafficReplay":
         """Start the clients."""
@@ -150,22 +77,44 @@ class TrafficReplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the clients; returns when the last request is answered."""
+        """Stop the clients; returns when the last request is answered and reported on."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        with httpx.Client(timeout=_TIMEOUT_S) as client:
+            self._report(client)
 
     def _watch(self) -> None:
         """Keep the address and the rate in step with what the service consists of."""
         platform = connect(self._platform)
-        while not self._stop.wait(0.5):
-            status = platform.status(self._service)
-            found = [r for r in (status.stable, status.canary) if r and r.ready]
-            open_to_users = any(revision.traffic_percent > 0 for revision in found)
-            if status.url and open_to_users and self._begin():
-                self._url = f"{status.url}/v1/models/{self._service}:predict"
-            on_trial = status.canary is not None and status.canary.traffic_percent > 0
-            self._pause_s = self._full_pause_s * (1 if on_trial else 10)
+        with httpx.Client(timeout=_TIMEOUT_S) as client:
+            while not self._stop.wait(0.5):
+                self._report(client)
+                status = platform.status(self._service)
+                found = [r for r in (status.stable, status.canary) if r and r.ready]
+                open_to_users = any(revision.traffic_percent > 0 for revision in found)
+                if status.url and open_to_users and self._begin():
+                    self._address = status.url
+                    self._url = f"{status.url}/v1/models/{self._service}:predict"
+                on_trial = status.canary is not None and status.canary.traffic_percent > 0
+                self._pause_s = self._full_pause_s * (1 if on_trial else 10)
+
+    def _report(self, client: httpx.Client) -> None:
+        """Say what became of the answers since the last report, as a shop says what was clicked.
+
+        The replay knows the end of a visit as soon as it is answered. One that bought an item of
+        the answer that day is taken to have clicked on it.
+        """
+        with self._lock:
+            answers, clicks = self._answers, self._clicks
+            self._answers, self._clicks = Counter(), Counter()
+        for revision, count in answers.items():
+            body = {"revision": revision, "impressions": count, "clicks": clicks[revision]}
+            try:
+                code = client.post(f"{self._address}{FEEDBACK_PATH}", json=body).status_code
+            except httpx.HTTPError:
+                code = 0
+            self.reports[code] += 1
 
     def _begin(self) -> bool:
         """Load the visits unless that is done; return whether there are any."""
@@ -199,6 +148,10 @@ class TrafficReplay:
         with self._lock:
             self.responses[response.status_code] += 1
             self.hits += hit
+            if response.status_code == 200:
+                revision = response.headers.get(REVISION_HEADER, "")
+                self._answers[revision] += 1
+                self._clicks[revision] += hit
 
 
 def recommend_body(visit: Visit, *, k: int = 10) -> dict[str, object]:

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from pipelines.configs import config_parameter
 from pipelines.local import run_locally
-from pipelines.traffic import TrafficReplay, Visit
+from pipelines.traffic import TrafficReplay
+from pipelines.visits import Visit
 from serving.platform import connect
 from serving.platform.__main__ import app
 from tests.shop import USER_BEHAVIOR, make_shop
