@@ -57,8 +57,9 @@ def pipeline_arguments(workspace: Path, *, as_of: datetime.date, seed: int) -> d
         # Small for a demo: a few minutes' traffic of one machine.
         "rollout_min_requests": 150,
         "rollout_poll_s": 1.0,
-        # What the replay buys of what it was shown. At the first step the canary answers about
-        # 150 visits, whose rate has a standard error of 4 points.
+        # What was bought of what was shown that day: about 60 % of the answers. At the first step
+        # the canary's users have some 120 shopping days, too few to tell less than this apart: of
+        # 1,000 splits of these very visits between equal models, 998 promote the canary, 2 hold.
         "rollout_business_metric": "click-through",
         "rollout_max_business_drop": 0.1,
     }

@@ -46,11 +46,7 @@ def release_locally(
         )
     reports = collect_reports(run, workspace / "reports")
     show_run(run, console)
-    console.print(
-        f"Replayed {sum(traffic.responses.values()):,} requests of {len(traffic.visits):,} users; "
-        f"by status {dict(traffic.responses)}; {traffic.hits:,} of the answers held an item that "
-        "was bought that day."
-    )
+    console.print(_replayed(traffic))
     for report in reports:
         console.print(f"report: {report}")
     forget_old_runs(workspace / "runs")
@@ -65,3 +61,14 @@ def release_locally(
     console.print(f"\nIt is serving now; ask it, or stop it with `{stop_with}`:")
     # Not by rich: it would wrap the line, and a wrapped line does not copy.
     print(f"{line}\n{answer.stdout.strip()}")
+
+
+def _replayed(traffic: TrafficReplay) -> str:
+    users = len({visit.user for visit in traffic.visits})
+    lost = traffic.reports.total() - traffic.reports[204]
+    return (
+        f"Replayed {traffic.responses.total():,} requests from {len(traffic.visits):,} shopping "
+        f"days of {users:,} users; by status {dict(traffic.responses)}; {traffic.hits:,} of the "
+        "answers held an item that was bought that day"
+        + (f"; {lost:,} reports of that by status {dict(traffic.reports)}." if lost else ".")
+    )

@@ -88,15 +88,15 @@ def _show_rollout(run: Run, console: Console) -> None:
         return
     title = f"Rollout of {outcome['candidate']['revision']}: {outcome['outcome']}"
     metric = outcome["policy"]["business_metric"]
-    compared = (metric, f"stable {metric}") if metric else ()
+    compared = (f"{metric} / stable",) if metric else ()
     columns = ("canary", "requests", "errors", "p95 ms", "stable p95 ms", *compared, "decision")
     table = Table(*columns, title=title, title_justify="left")
     for step in outcome["steps"]:
         canary, stable = step["canary"], step["stable"]
         cells = (f"{step['traffic_percent']} %", f"{canary['requests']:,}", str(canary["errors"]))
         p95s = ("–" if w["p95_ms"] is None else f"{w['p95_ms']:.1f}" for w in (canary, stable))
-        rates = (_rate(measured["feedback"]) for measured in (canary, stable) if metric)
-        table.add_row(*cells, *p95s, *rates, step["action"])
+        rates = " / ".join(_rate(measured["feedback"]) for measured in (canary, stable))
+        table.add_row(*cells, *p95s, *([rates] if metric else []), step["action"])
     console.print(table)
     console.print(escape(outcome["reason"]))
 

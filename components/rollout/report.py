@@ -91,7 +91,8 @@ def _business(outcome: Outcome, policy: RolloutPolicy) -> list[tuple[str, Markup
                 rows.append((share, role, None, None, None))
                 continue
             rows.append((share, role, found.trials, found.successes, f"{100 * found.rate:.2f} %"))
-            if 0 <= found.successes <= found.trials > 0:
+            # A share of fewer is no share: its bar would be as long by chance.
+            if 0 <= found.successes <= found.trials >= policy.min_requests:
                 rates[f"{share} {role}"] = 100 * found.rate
                 limits = binomtest(found.successes, found.trials).proportion_ci(method="wilson")
                 intervals[f"{share} {role}"] = (100 * limits.low, 100 * limits.high)

@@ -127,7 +127,7 @@ TF_SERVING = MetricProfile(
     codes=_TF_SERVING_CODES,
 )
 
-# serving/predictor/metrics.py; the namespace is a label of the scrape target.
+# serving/protocol/gate.py; the namespace is a label of the scrape target.
 SHOPFLOW = MetricProfile(
     name="shopflow",
     requests="shopflow_predictor_requests_total",
