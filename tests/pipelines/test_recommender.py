@@ -129,7 +129,8 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert before.canary is None
     assert before.stable.traffic_percent == 100
 
-    second, traffic = run(shop, workspace, as_of="2024-02-27")
+    clicks = {"rollout_business_metric": "click-through", "rollout_max_business_drop": 0.3}
+    second, traffic = run(shop, workspace, as_of="2024-02-27", **clicks)
     assert second.failed_step is None, second.reason
     after = connect(platform_of(workspace)).status(SERVICE)
     assert published(workspace) == [1, 2]
@@ -150,6 +151,13 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     status = connect(platform_of(workspace)).status(SERVICE)
     assert (status.canary, status.stable.storage_uri) == (None, before.stable.storage_uri)
 
+    # Every step had its own share of the clicks that the replay reported, and was judged by it.
+    assert set(traffic.reports) <= {204, 404}
+    for step in outcome["steps"]:
+        assert step["canary"]["feedback"]["trials"] >= 40
+        verdicts = [c["verdict"] for c in step["checks"] if c["name"].startswith("click-through")]
+        assert verdicts == ["passed"]
+
 
 def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
     config = tmp_path / "shop.yaml"
@@ -160,6 +168,20 @@ def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {config}") and done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["shop.yaml"]
+
+
+def test_a_policy_that_cannot_be_is_one_line_before_anything_starts(tmp_path):
+    for words, wrong in (
+        (["--on-timeout", "never"], "on_timeout: found 'never'"),
+        (["--max-business-drop", "2"], "max_business_drop: found 2.0"),
+    ):
+        command = [sys.executable, "-m", "pipelines", "local", "--dataset", str(USER_BEHAVIOR)]
+        command += ["--events", "log.csv", "--catalogue", "items.csv"]
+        command += ["--workspace", str(tmp_path), *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {wrong}") and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deployed(
