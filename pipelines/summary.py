@@ -95,13 +95,14 @@ def _show_rollout(run: Run, console: Console) -> None:
         canary, stable = step["canary"], step["stable"]
         cells = (f"{step['traffic_percent']} %", f"{canary['requests']:,}", str(canary["errors"]))
         p95s = ("–" if w["p95_ms"] is None else f"{w['p95_ms']:.1f}" for w in (canary, stable))
-        rates = " / ".join(_rate(measured["feedback"]) for measured in (canary, stable))
+        few = outcome["policy"]["min_requests"]
+        rates = " / ".join(_rate(one["feedback"], few=few) for one in (canary, stable))
         table.add_row(*cells, *p95s, *([rates] if metric else []), step["action"])
     console.print(table)
     console.print(escape(outcome["reason"]))
 
 
-def _rate(feedback: dict[str, int] | None) -> str:
-    if not feedback or not feedback["trials"]:
-        return "–"
+def _rate(feedback: dict[str, int] | None, *, few: int) -> str:
+    if not feedback or feedback["trials"] < few:
+        return "–"  # the share of fewer is chance
     return f"{100 * feedback['successes'] / feedback['trials']:.1f} %"
