@@ -13,6 +13,7 @@ from pipelines.local import Run
 
 # Runs whose artifacts are kept; each is some 100 MB.
 KEPT_RUNS = 2
+_FEW_ANSWERS = 30  # the share of fewer is chance
 REPORTS = (
     "data_report",
     "training_report",
@@ -88,21 +89,21 @@ def _show_rollout(run: Run, console: Console) -> None:
         return
     title = f"Rollout of {outcome['candidate']['revision']}: {outcome['outcome']}"
     metric = outcome["policy"]["business_metric"]
-    compared = (f"{metric} / stable",) if metric else ()
-    columns = ("canary", "requests", "errors", "p95 ms", "stable p95 ms", *compared, "decision")
+    # Broken by hand, so that the table fits into 80 columns.
+    compared = (f"{metric}, %\n/ stable",) if metric else ()
+    columns = ("canary", "requests", "errors", "p95 ms", "stable\np95 ms", *compared, "decision")
     table = Table(*columns, title=title, title_justify="left")
     for step in outcome["steps"]:
         canary, stable = step["canary"], step["stable"]
         cells = (f"{step['traffic_percent']} %", f"{canary['requests']:,}", str(canary["errors"]))
         p95s = ("–" if w["p95_ms"] is None else f"{w['p95_ms']:.1f}" for w in (canary, stable))
-        few = outcome["policy"]["min_requests"]
-        rates = " / ".join(_rate(one["feedback"], few=few) for one in (canary, stable))
+        rates = " / ".join(_rate(one["feedback"]) for one in (canary, stable))
         table.add_row(*cells, *p95s, *([rates] if metric else []), step["action"])
     console.print(table)
     console.print(escape(outcome["reason"]))
 
 
-def _rate(feedback: dict[str, int] | None, *, few: int) -> str:
-    if not feedback or feedback["trials"] < few:
-        return "–"  # the share of fewer is chance
-    return f"{100 * feedback['successes'] / feedback['trials']:.1f} %"
+def _rate(feedback: dict[str, int] | None) -> str:
+    if not feedback or feedback["trials"] < _FEW_ANSWERS:
+        return "–"
+    return f"{100 * feedback['successes'] / feedback['trials']:.1f}"

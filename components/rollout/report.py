@@ -14,6 +14,7 @@ _DONE = {
     "advance": "advanced", "promote": "promoted", "roll_back": "rolled back", "hold": "held",
     "fail": "failed",
 }  # fmt: skip
+_FEW_ANSWERS = 30
 _RESULT = {"promoted": "Promoted", "rolled_back": "Rolled back", "failed": "Still on trial"}
 
 
@@ -92,7 +93,7 @@ def _business(outcome: Outcome, policy: RolloutPolicy) -> list[tuple[str, Markup
                 continue
             rows.append((share, role, found.trials, found.successes, f"{100 * found.rate:.2f} %"))
             # A share of fewer is no share: its bar would be as long by chance.
-            if 0 <= found.successes <= found.trials >= policy.min_requests:
+            if 0 <= found.successes <= found.trials >= _FEW_ANSWERS:
                 rates[f"{share} {role}"] = 100 * found.rate
                 limits = binomtest(found.successes, found.trials).proportion_ci(method="wilson")
                 intervals[f"{share} {role}"] = (100 * limits.low, 100 * limits.high)
