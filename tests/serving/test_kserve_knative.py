@@ -6,8 +6,9 @@ import pytest
 
 from serving.platform import PlatformError
 from serving.platform.cluster import Cluster
+from serving.platform.inference_service import digest
 from serving.platform.knative import KnativeMode, check_name, read_traffic
-from serving.platform.release_record import KnownRevision, ReleaseRecord, digest
+from serving.platform.release_record import KnownRevision, ReleaseRecord
 
 TEMPLATE = {"model": {"modelFormat": {"name": "shopflow"}, "storageUri": "gs://models/shop/1"}}
 MODE = KnativeMode(Cluster(None), "ml")  # the rules that are tested here ask no cluster

@@ -6,7 +6,8 @@ import pytest
 
 from serving.platform import PlatformError
 from serving.platform.cluster import Cluster
-from serving.platform.release_record import KnownRevision, ReleaseRecord, digest
+from serving.platform.inference_service import digest
+from serving.platform.release_record import KnownRevision, ReleaseRecord
 from serving.platform.route import backends_of_ingress, is_settled, read_split
 from serving.platform.standard import (
     StandardMode,
