@@ -1,15 +1,24 @@
 """From a published package to a canary that is ready, tried, and still without users."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.deploy.inference_service import build_inference_service
-from components.deploy.package import verify_package
+from components.deploy.infrastructure_check import check_infrastructure
+from components.deploy.package import VerifiedPackage, verify_package
 from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, smoke_test
 from components.errors import InputError
 from components.release import Release
-from serving.platform import PlatformError, Provenance, connect
+from serving.platform import (
+    InferencePlatform,
+    PlatformError,
+    Provenance,
+    ServiceStatus,
+    connect,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +47,9 @@ def deploy(
 
     Raises:
         InputError: If the package may not be deployed, in which case the platform was not asked
-            for anything; or if the candidate does not start or answers badly, in which case it
-            has been taken away again.
+            for anything; if the candidate fails on servers of its own, in which case the service
+            was not touched; or if it does not start or answers badly as the canary, in which case
+            it has been taken away again.
     """
     if "://" not in package_uri:
         package_uri = str(Path(package_uri).expanduser().resolve())  # servers have their own cwd
@@ -49,27 +59,9 @@ def deploy(
         resource = build_inference_service(
             service=service, namespace=namespace, package_uri=package_uri, settings=settings
         )
-        try:
-            status = inference_platform.deploy(
-                resource,
-                timeout_s=settings.ready_timeout_s,
-                provenance=Provenance(package.version, package.run, package.model_sha256),
-            )
-            if status.canary is not None:
-                smoke_test(
-                    inference_platform,
-                    service,
-                    revision=status.canary.name,
-                    requests=package.golden_requests,
-                    timeout_s=settings.smoke_timeout_s,
-                    latency_budget_ms=settings.latency_budget_ms,
-                )
-        except (PlatformError, SmokeTestFailed) as error:
-            if inference_platform.status(service).canary is not None:
-                inference_platform.roll_back(service, reason=str(error))
-            raise InputError(
-                service, f"a candidate that failed: {error}", "a healthy one"
-            ) from error
+        if settings.infrastructure_check:
+            check_infrastructure(inference_platform, package, candidate=resource, settings=settings)
+        status = _put_on_trial(inference_platform, package, candidate=resource, settings=settings)
     except PlatformError as error:
         raise InputError(service, str(error), "a platform that deploys it") from error
     candidate = status.canary or status.stable
@@ -97,3 +89,34 @@ def deploy(
         0 if release.unchanged else len(package.golden_requests),
     )
     return release
+
+
+def _put_on_trial(
+    platform: InferencePlatform,
+    package: VerifiedPackage,
+    *,
+    candidate: Mapping[str, Any],
+    settings: DeploySettings,
+) -> ServiceStatus:
+    """Make the candidate the canary and try it; one that fails is taken away again."""
+    service = candidate["metadata"]["name"]
+    try:
+        status = platform.deploy(
+            candidate,
+            timeout_s=settings.ready_timeout_s,
+            provenance=Provenance(package.version, package.run, package.model_sha256),
+        )
+        if status.canary is not None:
+            smoke_test(
+                platform,
+                service,
+                revision=status.canary.name,
+                requests=package.golden_requests,
+                timeout_s=settings.smoke_timeout_s,
+                latency_budget_ms=settings.latency_budget_ms,
+            )
+    except (PlatformError, SmokeTestFailed) as error:
+        if platform.status(service).canary is not None:
+            platform.roll_back(service, reason=str(error))
+        raise InputError(service, f"a candidate that failed: {error}", "a healthy one") from error
+    return status

@@ -30,6 +30,8 @@ class DeploySettings:
         request_timeout_s: How long one request may take.
         smoke_timeout_s: How long all golden requests together may take.
         latency_budget_ms: Limit of the golden requests' median latency.
+        infrastructure_check: Whether the candidate is tried as a temporary InferenceService of its
+            own before the service is touched; that needs room for one more server meanwhile.
         tf_threads: Threads TensorFlow computes on in each server.
         server_command: Program and arguments of a server to run in place of Shopflow's
             predictor; it finds the package in MODEL_DIR and its port in PORT.
@@ -67,6 +69,7 @@ class DeploySettings:
     request_timeout_s: int = 60
     smoke_timeout_s: float = 60.0
     latency_budget_ms: float = 500.0
+    infrastructure_check: bool = True
     tf_threads: int = 1
     server_command: tuple[str, ...] = ()
     image: str = ""

@@ -13,7 +13,9 @@ from serving.platform.interface import (
     RevisionMetrics,
     Rollback,
     ServiceStatus,
+    TemporaryService,
 )
+from serving.platform.temporary import temporary_name
 
 __all__ = [
     "FeedbackCounts",
@@ -26,7 +28,9 @@ __all__ = [
     "RevisionMetrics",
     "Rollback",
     "ServiceStatus",
+    "TemporaryService",
     "connect",
+    "temporary_name",
 ]
 
 

@@ -83,6 +83,17 @@ def abort(
 
 
 @app.command()
+def clean_up(service: Service, platform: Platform, namespace: Namespace = "default") -> None:
+    """Delete the temporary services that dead deployments of a service left behind."""
+    found = connect(platform, namespace=namespace).clean_up(service)
+    for one in found:
+        said = f"deleted, {one.left_over}" if one.left_over else "left alone, it is in use"
+        typer.echo(f"{one.name}: {said}")
+    if not found:
+        typer.echo(f"{service}: found no temporary services")
+
+
+@app.command()
 def releases(
     service: Service,
     platform: Platform,

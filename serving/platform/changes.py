@@ -1,5 +1,6 @@
 """Changing an InferenceService and waiting until the cluster is seen to have obeyed."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 from serving.platform.cluster import JSON, ApiError, Cluster, Outdated, path
 from serving.platform.deployment_mode import Observed, TrafficMode
-from serving.platform.failure import false_conditions, spec_failure
+from serving.platform.failure import condition, false_conditions, spec_failure
 from serving.platform.interface import PlatformError, RevisionFailed
 from serving.platform.release_record import KnownRevision
 from serving.platform.requested import check_service
@@ -175,6 +176,31 @@ class ServiceChanges:
         raise RevisionFailed(
             f"{service}: not ready in {timeout_s:.0f} s: {reason}" + f"; {words}" * bool(words)
         )
+
+    def await_condition(self, service: str, wanted: str, cause: str, *, timeout_s: float) -> None:
+        """Wait until one condition of the InferenceService is True.
+
+        Args:
+            service: Name of the service.
+            wanted: The condition.
+            cause: Another one; while it is False for good, the first will not come true.
+            timeout_s: For how long.
+
+        Raises:
+            RevisionFailed: If it is not, or not in time.
+        """
+        found: list[JSON] = []
+        broken_since = math.inf
+        for _ in self._looks(timeout_s):
+            found = ((self.live(service) or {}).get("status") or {}).get("conditions") or []
+            if condition(found, wanted) == "True":
+                return
+            broken = condition(found, cause) == "False"
+            broken_since = min(broken_since, time.monotonic()) if broken else math.inf
+            if time.monotonic() - broken_since >= self._waits.grace_s:
+                break
+        unmet = false_conditions(found, wanted, cause) or f"{wanted} is not reported"
+        raise RevisionFailed(f"{service}: not ready: {unmet}")
 
     def await_no_users(self, service: str, mode: TrafficMode, name: str) -> bool:
         """Wait until a revision has no users; returns whether that was seen in time."""

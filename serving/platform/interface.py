@@ -1,6 +1,7 @@
 """What a pipeline may ask of the system that serves models, and the answers it gets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -136,6 +137,19 @@ class Prediction:
     latency_ms: float
 
 
+@dataclass(frozen=True)
+class TemporaryService:
+    """A service made to try a candidate, which should not exist for long.
+
+    Attributes:
+        name: Its name.
+        left_over: Why nobody uses it any more; empty while somebody may.
+    """
+
+    name: str
+    left_over: str = ""
+
+
 class InferencePlatform(Protocol):
     """A place InferenceServices run in.
 
@@ -145,6 +159,40 @@ class InferencePlatform(Protocol):
 
     def status(self, service: str) -> ServiceStatus:
         """Return what the service consists of now."""
+        ...
+
+    def temporary_service(
+        self,
+        inference_service: Mapping[str, Any],
+        *,
+        instead_of: Mapping[str, Any],
+        timeout_s: float = 300.0,
+        use_s: float = 60.0,
+    ) -> AbstractContextManager[ServiceStatus | None]:
+        """Run a candidate as a service of its own, which is gone when the block ends.
+
+        Its canary can be asked by `predict`; no user can reach it. What a dead process left behind
+        of the same service is deleted first (`clean_up`).
+
+        Args:
+            inference_service: The candidate, under a name of its own.
+            instead_of: The same candidate as `deploy` takes it. When that is stable already there
+                is nothing to try, and None is what the block gets.
+            timeout_s: How long it may take to become ready.
+            use_s: How long it is needed then; some time later it counts as left over.
+
+        Raises:
+            RevisionFailed: If it cannot become ready.
+            PlatformError: If it cannot be made, or is not gone afterwards: then it is named.
+        """
+        ...
+
+    def clean_up(self, service: str) -> Sequence[TemporaryService]:
+        """Delete the temporary services that dead processes left behind of a service.
+
+        Returns:
+            All that were found; those left over are deleted, the others in use.
+        """
         ...
 
     def deploy(

@@ -1,6 +1,7 @@
 """The inference platform on a cluster: KServe, in Knative or Standard mode."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -8,7 +9,12 @@ from typing import Any, Protocol
 from serving.platform import knative, standard
 from serving.platform.changes import ServiceChanges, Waits
 from serving.platform.cluster import JSON, ApiError, Cluster
-from serving.platform.deployment_mode import TrafficMode, deployment_mode, read_config
+from serving.platform.deployment_mode import (
+    MODE_ANNOTATION,
+    TrafficMode,
+    deployment_mode,
+    read_config,
+)
 from serving.platform.identity import ClusterIdentity
 from serving.platform.inference_service import check_percent
 from serving.platform.interface import (
@@ -18,6 +24,7 @@ from serving.platform.interface import (
     RevisionMetrics,
     Rollback,
     ServiceStatus,
+    TemporaryService,
 )
 from serving.platform.knative import KnativeMode
 from serving.platform.lease import RolloutLeases
@@ -30,7 +37,7 @@ from serving.platform.release_record import (
     ReleaseRecord,
 )
 from serving.platform.releases import ReleaseLog, What
-from serving.platform.requested import read_request
+from serving.platform.requested import check_service, read_request
 from serving.platform.service_state import (
     adopted,
     expected_split,
@@ -39,6 +46,7 @@ from serving.platform.service_state import (
     service_status,
 )
 from serving.platform.standard import StandardMode
+from serving.platform.temporary_services import TemporaryServices
 from serving.platform.trial import Trials
 
 # How often a roll-back reads the record again that a running rollout writes meanwhile.
@@ -91,6 +99,9 @@ class KServePlatform:
         self._trials = Trials(self._changes, namespace, restore_s=self._waits.restore_s)
         self._records = RecordStore(cluster, namespace)
         self._leases = RolloutLeases(cluster, namespace, now=now)
+        self._temporary = TemporaryServices(
+            cluster, namespace, self._changes, self._trials, now=now
+        )
         self._mine: dict[str, str] = {}
         self._recorder = Recorder(ClusterIdentity(cluster), now=now)
         self._config = read_config(cluster, namespace=controller)
@@ -103,6 +114,45 @@ class KServePlatform:
         mode = self._mode(live)
         record = named(record or adopted(live, mode), live, mode)
         return service_status(live, record, mode.observe(live, *_names(record)))
+
+    @contextmanager
+    def temporary_service(
+        self,
+        inference_service: Mapping[str, Any],
+        *,
+        instead_of: Mapping[str, Any],
+        timeout_s: float = 300.0,
+        use_s: float = 60.0,
+    ) -> Iterator[ServiceStatus | None]:
+        """Run a candidate as a service of its own, which is gone when the block ends.
+
+        The service's lease is held meanwhile: one candidate at a time.
+        """
+        asked = read_request(instead_of, namespace=self._namespace)
+        alone = read_request(inference_service, namespace=self._namespace)
+        service, live = asked.service, self._changes.live(asked.service)
+        mode = self._mode(live, asked.annotations)
+        candidate = KnownRevision(mode.stamp(asked.template))
+        before = self._before(service, live, mode)
+        stable = before.stable
+        if stable is None and live is not None and self._has_users(before.candidate, live, mode):
+            stable = before.candidate
+        if stable is not None and stable.digest == candidate.digest:
+            yield None
+            return
+        if reported := ((live or {}).get("status") or {}).get("deploymentMode"):
+            # The service's mode, in the cluster's own word for it; the default may be another.
+            alone = replace(alone, annotations={**alone.annotations, MODE_ANNOTATION: reported})
+        with self._leases.held(service, candidate.digest):
+            self._temporary.clean_up(service)
+            with self._temporary.running(
+                alone, of=service, mode=mode, timeout_s=timeout_s, use_s=use_s
+            ) as status:
+                yield status
+
+    def clean_up(self, service: str) -> tuple[TemporaryService, ...]:
+        """Delete the temporary services that dead processes left behind of a service."""
+        return self._temporary.clean_up(check_service(service))
 
     def deploy(
         self,
@@ -120,13 +170,7 @@ class KServePlatform:
         mode = self._mode(live, asked.annotations)
         (knative if mode.mode == "Knative" else standard).check_name(service)
         candidate = KnownRevision(mode.stamp(asked.template))
-        before = self._records.read(service) or ReleaseRecord()
-        if live is None:
-            before = replace(
-                before, stable=None, candidate=None, log=replace(before.log, stable=None)
-            )
-        elif not before.version:
-            before = adopted(live, mode)
+        before = self._before(service, live, mode)
         wanted = replace(
             before,
             candidate=candidate,
@@ -255,6 +299,16 @@ class KServePlatform:
             return KnativeMode(self._cluster, self._namespace)
         routes = self._config.routes is not False
         return StandardMode(self._cluster, self._namespace, routes=routes)
+
+    def _before(
+        self, service: str, live: Mapping[str, Any] | None, mode: TrafficMode
+    ) -> ReleaseRecord:
+        record = self._records.read(service) or ReleaseRecord()
+        if live is None:
+            return replace(
+                record, stable=None, candidate=None, log=replace(record.log, stable=None)
+            )
+        return record if record.version else adopted(live, mode)
 
     def _on_trial(
         self, service: str, *, lease: bool = True

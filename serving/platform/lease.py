@@ -1,6 +1,7 @@
 """One rollout at a time: a Lease (coordination.k8s.io) per service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from serving.platform.cluster import JSON, ApiError, Cluster, Outdated, path
@@ -77,6 +78,15 @@ class RolloutLeases:
         """Let the next rollout begin."""
         self._cluster.delete(self._path(service))
         self._renewed.pop(service, None)
+
+    @contextmanager
+    def held(self, service: str, holder: str) -> Iterator[None]:
+        """Take the lease, and give it back when the block ends."""
+        self.take(service, holder)
+        try:
+            yield
+        finally:
+            self.give_back(service)
 
     def _refuse_if_held(self, service: str, lease: JSON, holder: str) -> None:
         spec = lease.get("spec") or {}

@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,15 @@ from serving.platform.interface import (
     RevisionMetrics,
     Rollback,
     ServiceStatus,
+    TemporaryService,
 )
 from serving.platform.prediction import read_prediction, send_request
 from serving.platform.recorder import Recorder
 from serving.platform.releases import ReleaseLog, parse_log
 from serving.platform.router_metrics import read_metrics
-from serving.platform.state import ServiceDirectory
+from serving.platform.state import OWNER_LOCK, ServiceDirectory
 from serving.platform.supervision import ensure_supervisor
+from serving.platform.temporary import deleted_afterwards
 from serving.protocol.headers import REVISION_HEADER
 
 _POLL_S = 0.05
@@ -98,6 +101,46 @@ class LocalPlatform:
             canary=found.get(latest) if latest != stable else None,
             last_rollback=Rollback(**json.loads(recorded)) if recorded else None,
         )
+
+    @contextmanager
+    def temporary_service(
+        self,
+        inference_service: Mapping[str, Any],
+        *,
+        instead_of: Mapping[str, Any],
+        timeout_s: float = 300.0,
+        use_s: float = 60.0,
+    ) -> Iterator[ServiceStatus | None]:
+        """Run a candidate as a service of its own, which is gone when the block ends.
+
+        It needs no time to end at (`use_s`): it does not outlive this process, killed or not.
+        """
+        of, name = service_name(instead_of), service_name(inference_service)
+        if _stable(self._directory(of)) == predictor_template(instead_of):
+            yield None
+            return
+        self.clean_up(of)
+        with (
+            self._directory(name).owned(of),
+            deleted_afterwards(name, lambda: self.delete(name)),
+        ):
+            yield self.deploy(inference_service, timeout_s=timeout_s)
+
+    def clean_up(self, service: str) -> tuple[TemporaryService, ...]:
+        """Delete the temporary services that dead processes left behind of a service."""
+        check_name(service, "service")
+        found = []
+        for lock in sorted(self._root.glob(f"*/{OWNER_LOCK}")):
+            directory = ServiceDirectory(lock.parent)
+            if directory.temporary_of() != service:
+                continue
+            abandoned = directory.is_abandoned()
+            if abandoned:
+                self.delete(directory.path.name)
+            found.append(
+                TemporaryService(directory.path.name, "its process is gone" if abandoned else "")
+            )
+        return tuple(found)
 
     def deploy(
         self,
@@ -223,7 +266,8 @@ class LocalPlatform:
         pid = directory.supervisor_pid()
         if pid is None:
             return
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _CHANGE_TIMEOUT_S
         while directory.supervisor_pid() == pid:
             if time.monotonic() > deadline:
@@ -234,7 +278,10 @@ class LocalPlatform:
     def delete(self, service: str) -> None:
         """Stop the service and forget it."""
         self.stop(service)
-        shutil.rmtree(self._directory(service).path, ignore_errors=True)
+        folder = self._directory(service).path
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise PlatformError(f"{service}: asked for its end, found {folder}")
 
     def _directory(self, service: str) -> ServiceDirectory:
         return ServiceDirectory(self._root / check_name(service, "service"))
@@ -333,6 +380,13 @@ class LocalPlatform:
             if directory.supervisor_pid() is None:
                 ensure_supervisor(directory)
             time.sleep(_POLL_S)
+
+
+def _stable(directory: ServiceDirectory) -> _JSON | None:
+    """Return the predictor that is stable, None when there is none."""
+    revisions = directory.read(directory.revisions)
+    found: _JSON | None = revisions.get("templates", {}).get(revisions.get("stable"))
+    return found
 
 
 def _revision(name: str, state: Mapping[str, Any], *, running: bool) -> Revision:

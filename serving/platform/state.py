@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serving.platform.interface import PlatformError
+
+OWNER_LOCK = "owner.lock"
+
 
 class ServiceDirectory:
     """Files of one local service; every file is replaced as a whole, never half written.
@@ -28,6 +32,7 @@ class ServiceDirectory:
         self.releases = path / "releases.json"
         self.status = path / "status.json"
         self.port = path / "port.json"
+        self._owner_lock = path / OWNER_LOCK
         self._client_lock = path / "client.lock"
         self._supervisor_lock = path / "supervisor.lock"
 
@@ -53,6 +58,46 @@ class ServiceDirectory:
         with self._client_lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def owned(self, of: str) -> Iterator[None]:
+        """Make this a temporary service, which lives no longer than this process.
+
+        Args:
+            of: The service whose candidate it runs.
+
+        Raises:
+            PlatformError: If there is such a service already.
+        """
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise PlatformError(
+                f"{self.path.name}: found a service of this name, expected none"
+            ) from error
+        part = self._owner_lock.with_suffix(".part")
+        with part.open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write(of)
+            lock.flush()
+            part.replace(self._owner_lock)  # so that nobody ever finds it without its owner
+            yield
+
+    def temporary_of(self) -> str:
+        """Return the service whose candidate this temporary one runs; empty when it is none."""
+        try:
+            return self._owner_lock.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def is_abandoned(self) -> bool:
+        """Return whether this is a temporary service whose owner is dead; the kernel knows."""
+        try:
+            with self._owner_lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
 
     def take_charge(self) -> int | None:
         """Become the one supervisor of this service.

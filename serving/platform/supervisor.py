@@ -7,6 +7,7 @@ parent of the server processes, which the kernel ends together with it.
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -42,8 +43,9 @@ class Supervisor:
         self._status: dict[str, Any] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Reconcile until told to stop or the resource is deleted, then end every server."""
-        while not stop.is_set() and self._directory.resource.exists():
+        """Reconcile until told to stop or the service is over, then end every server."""
+        directory = self._directory
+        while not stop.is_set() and directory.resource.exists() and not directory.is_abandoned():
             self.tick()
             try:
                 await asyncio.wait_for(stop.wait(), _TICK_S)
@@ -196,6 +198,8 @@ def main(folder: str) -> int:
         _log.info("%s has a supervisor already", folder)
         return 0
     uvloop.run(_serve(directory))
+    if directory.is_abandoned():
+        shutil.rmtree(directory.path, ignore_errors=True)
     os.close(charge)
     return 0
 

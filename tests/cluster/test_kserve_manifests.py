@@ -72,6 +72,20 @@ def test_role_is_enough_for_every_verb_of_the_platform(
         events = [event for one in platform.releases("shop").releases for event in one.events]
         assert {event.by for event in events} == {account}
         platform.delete("shop")
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "deploy-step"}}
+        pod["spec"] = {"containers": [{"name": "main", "image": "shopflow"}]}
+        made = admin.create(path("v1", "pods", bare_namespace), pod)
+        platform._temporary._environment = {
+            "KFP_POD_NAME": "deploy-step",
+            "KFP_POD_UID": made["metadata"]["uid"],
+        }
+        alone = service(3)
+        alone["metadata"]["name"] = "shop-1a2b3c"
+        with platform.temporary_service(alone, instead_of=service(3), timeout_s=15.0) as trial:
+            assert trial.canary.ready
+            (owner,) = platform._changes.live("shop-1a2b3c")["metadata"]["ownerReferences"]
+            assert owner["name"] == "deploy-step"
+            assert [one.left_over for one in platform.clean_up("shop")] == [""]
 
 
 @pytest.mark.parametrize(

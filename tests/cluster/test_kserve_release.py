@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -20,9 +22,10 @@ from components.rollout.policy import RolloutPolicy
 from components.rollout.rollout import roll_out
 from serving.platform import RevisionMetrics, connect
 from serving.platform.__main__ import app
+from serving.platform.cluster import path as path_of
 from serving.platform.kserve import KServePlatform
-from tests.cluster.kserve_stand_in import cluster_of
-from tests.cluster.test_kserve_platform import WAITS, stand_in
+from tests.cluster.kserve_stand_in import ISVC, cluster_of
+from tests.cluster.test_kserve_platform import WAITS, service, stand_in
 from tests.test_object_store import emulator  # noqa: F401  # a fixture
 
 ROOT = Path(__file__).parents[2]
@@ -100,14 +103,14 @@ def release(api_server, bare_namespace, tmp_path, monkeypatch):
     with stand_in(api_server, bare_namespace, "knative") as controllers, Models() as models:
         name = f"kserve:gateway={models.url},controller={bare_namespace}"
 
-        def run(package_uri: str) -> Path:
+        def run(package_uri: str, **settings: Any) -> Path:
             models.items = 20 + int(package_uri[-1])
             deploy(
                 package_uri=package_uri,
                 service="shop",
                 platform=name,
                 namespace=bare_namespace,
-                settings=DeploySettings(),
+                settings=DeploySettings(**settings),
                 release_path=path,
             )
             return path
@@ -125,6 +128,11 @@ def release(api_server, bare_namespace, tmp_path, monkeypatch):
         run.name, run.namespace = name, bare_namespace
         run.status = lambda: connect(name, namespace=bare_namespace).status("shop")
         run.controllers = controllers
+        run.others = lambda: [
+            one
+            for one in controllers.cluster.items(path_of(ISVC, "inferenceservices", bare_namespace))
+            if one["metadata"]["name"] != "shop"
+        ]
         yield run
 
 
@@ -163,11 +171,55 @@ def test_candidate_that_fails_its_smoke_test_never_has_users(release, packages):
     assert rolled_out(release, release(packages[0]), release.platform()) == "promoted"
     release.models.score = None
     with pytest.raises(InputError, match=r"golden request 0: found scores \[None, "):
-        release(packages[1])
+        release(packages[1], infrastructure_check=False)
     status = release.status()
     assert (status.stable.storage_uri, status.canary) == (packages[0], None)
     assert "finite numbers" in status.last_rollback.reason
     assert "shop-predictor-00002" not in [n for split in release.controllers.splits for n in split]
+
+
+def test_candidate_that_fails_on_its_own_leaves_the_service_as_it_was(release, packages):
+    assert rolled_out(release, release(packages[0]), release.platform()) == "promoted"
+    platform = release.platform()
+    before, record = platform._changes.live("shop"), platform._records.read("shop")
+    release.models.score = None
+    with pytest.raises(
+        InputError, match="failed its infrastructure check: golden request 0: "
+    ) as e:
+        release(packages[1])
+    assert "\n" not in str(e.value) and "the service was not touched" in str(e.value)
+    assert platform._changes.live("shop")["spec"] == before["spec"]
+    assert platform._records.read("shop") == record
+    assert not release.others()
+
+
+@pytest.mark.parametrize("infrastructure_check", [True])
+def test_deployment_beside_a_running_rollout_is_refused_and_leaves_it_alone(
+    release, packages, infrastructure_check
+):
+    assert rolled_out(release, release(packages[0]), release.platform()) == "promoted"
+    running = release.platform()
+    running.deploy(service(3))
+    running.set_traffic("shop", 50)
+    with pytest.raises(InputError, match="found a rollout of .* expected none"):
+        release(packages[1], infrastructure_check=infrastructure_check)
+    canary = release.status().canary
+    assert (canary.storage_uri, canary.traffic_percent) == ("gs://models/shop/3", 50)
+    assert not release.others()
+
+
+def test_temporary_services_are_cleaned_up_from_the_command_line(release, packages):
+    platform = release.platform()
+    platform._temporary._now = lambda: datetime.now(UTC) - timedelta(hours=1)
+    alone = service(1)
+    alone["metadata"]["name"] = "shop-1a2b3c"
+    trial = platform.temporary_service(alone, instead_of=service(1), timeout_s=15.0)
+    trial.__enter__()  # and no more: as a process that was killed
+    options = ["shop", "--platform", release.name, "--namespace", release.namespace]
+    cleaned = CliRunner().invoke(app, ["clean-up", *options])
+    assert cleaned.exit_code == 0, cleaned.output
+    assert cleaned.output.startswith("shop-1a2b3c: deleted, it expired at ")
+    assert not release.others()
 
 
 def test_rollout_whose_process_dies_after_promoting_is_promoted_when_repeated(release, packages):

@@ -19,13 +19,15 @@ STUB = str(Path(__file__).parents[1] / "serving" / "stub_server.py")
 
 
 def run(package: Path, folder: Path, *options: str) -> Release:
-    """Deploy a package behind the stub server."""
+    """Deploy a package behind the stub server, at once as the canary."""
     return deploy(
         package_uri=str(package),
         service="shop",
         platform=f"local:{folder}/state",
         namespace="test",
-        settings=DeploySettings(server_command=(sys.executable, STUB, *options)),
+        settings=DeploySettings(
+            server_command=(sys.executable, STUB, *options), infrastructure_check=False
+        ),
         release_path=folder / "release.json",
     )
 
@@ -95,7 +97,9 @@ def test_candidate_that_answers_otherwise_than_when_packaged_or_too_late_is_take
             service="shop",
             platform=f"local:{tmp_path}/state",
             namespace="test",
-            settings=DeploySettings(server_command=command, latency_budget_ms=budget_ms),
+            settings=DeploySettings(
+                server_command=command, latency_budget_ms=budget_ms, infrastructure_check=False
+            ),
             release_path=tmp_path / "release.json",
         )
     assert platform.status("shop").canary is None
@@ -104,7 +108,8 @@ def test_candidate_that_answers_otherwise_than_when_packaged_or_too_late_is_take
 def test_candidate_that_does_not_start_is_taken_away_with_its_last_words(
     published: Path, platform: LocalPlatform, tmp_path: Path
 ):
-    settings = DeploySettings(server_command=(sys.executable, "-c", "raise SystemExit('no GPU')"))
+    command = (sys.executable, "-c", "raise SystemExit('no GPU')")
+    settings = DeploySettings(server_command=command, infrastructure_check=False)
     with pytest.raises(InputError, match="no GPU"):
         deploy(
             package_uri=str(published),

@@ -19,6 +19,7 @@ from serving.platform.metric_profiles import SHOPFLOW, TF_SERVING
 from serving.platform.prometheus import PrometheusSource
 from serving.platform.prometheus_api import PrometheusApi, PrometheusSettings
 from serving.platform.prometheus_feedback import PrometheusFeedback
+from serving.platform.temporary import TEMPORARY_OF
 from tests.serving.exporter import Exporter, tf_serving
 from tests.serving.prometheus_server import PrometheusServer, static
 
@@ -124,6 +125,12 @@ def test_pod_monitor_finds_page_and_revision_in_both_modes(
         f"http://127.0.0.1:{tensorflow_serving.port}/monitoring/prometheus/metrics": STANDARD,
         "http://127.0.0.1:8080/metrics": "bare-predictor",
     }
+
+
+def test_pod_monitor_leaves_temporary_services_alone():
+    """Their end would be an outage to the alert on traffic that ceases."""
+    expressions = manifest("pod-monitor.yaml")["spec"]["selector"]["matchExpressions"]
+    assert {"key": TEMPORARY_OF, "operator": "DoesNotExist"} in expressions
 
 
 def test_real_predictor_is_read_through_the_pod_monitor(
