@@ -116,7 +116,9 @@ def _put_on_trial(
                 latency_budget_ms=settings.latency_budget_ms,
             )
     except (PlatformError, SmokeTestFailed) as error:
-        if platform.status(service).canary is not None:
+        canary = platform.status(service).canary
+        # Another one is on trial when this one was refused; it is none of our business.
+        if canary is not None and canary.storage_uri == package.uri:
             platform.roll_back(service, reason=str(error))
         raise InputError(service, f"a candidate that failed: {error}", "a healthy one") from error
     return status

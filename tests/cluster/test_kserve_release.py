@@ -193,7 +193,7 @@ def test_candidate_that_fails_on_its_own_leaves_the_service_as_it_was(release, p
     assert not release.others()
 
 
-@pytest.mark.parametrize("infrastructure_check", [True])
+@pytest.mark.parametrize("infrastructure_check", [True, False])
 def test_deployment_beside_a_running_rollout_is_refused_and_leaves_it_alone(
     release, packages, infrastructure_check
 ):
