@@ -37,7 +37,7 @@ from serving.platform.release_record import (
     ReleaseRecord,
 )
 from serving.platform.releases import ReleaseLog, What
-from serving.platform.requested import check_service, read_request
+from serving.platform.requested import Requested, check_service, read_request
 from serving.platform.service_state import (
     adopted,
     expected_split,
@@ -131,7 +131,7 @@ class KServePlatform:
         asked = read_request(instead_of, namespace=self._namespace)
         alone = read_request(inference_service, namespace=self._namespace)
         service, live = asked.service, self._changes.live(asked.service)
-        mode = self._mode(live, asked.annotations)
+        mode = self._mode_for(asked, live)
         candidate = KnownRevision(mode.stamp(asked.template))
         before = self._before(service, live, mode)
         stable = before.stable
@@ -167,8 +167,7 @@ class KServePlatform:
         """
         asked = read_request(inference_service, namespace=self._namespace)
         service, live = asked.service, self._changes.live(asked.service)
-        mode = self._mode(live, asked.annotations)
-        (knative if mode.mode == "Knative" else standard).check_name(service)
+        mode = self._mode_for(asked, live)
         candidate = KnownRevision(mode.stamp(asked.template))
         before = self._before(service, live, mode)
         wanted = replace(
@@ -299,6 +298,11 @@ class KServePlatform:
             return KnativeMode(self._cluster, self._namespace)
         routes = self._config.routes is not False
         return StandardMode(self._cluster, self._namespace, routes=routes)
+
+    def _mode_for(self, asked: Requested, live: Mapping[str, Any] | None) -> TrafficMode:
+        mode = self._mode(live, asked.annotations)
+        (knative if mode.mode == "Knative" else standard).check_name(asked.service)
+        return mode
 
     def _before(
         self, service: str, live: Mapping[str, Any] | None, mode: TrafficMode

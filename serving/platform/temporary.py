@@ -38,12 +38,22 @@ def deleted_afterwards(service: str, delete: Callable[[], None]) -> Iterator[Non
     try:
         yield
     except BaseException as error:
-        _delete(service, delete, before=f"{error}; and ")
+        ensure_deleted(service, delete, before=f"{error}; and ")
         raise
-    _delete(service, delete)
+    ensure_deleted(service, delete)
 
 
-def _delete(service: str, delete: Callable[[], None], *, before: str = "") -> None:
+def ensure_deleted(service: str, delete: Callable[[], None], *, before: str = "") -> None:
+    """Delete a temporary service, also when told to end in the middle of it.
+
+    Args:
+        service: Its name.
+        delete: Deletes it and returns once it is gone; may be called again.
+        before: What the error begins with.
+
+    Raises:
+        PlatformError: If it is still there, naming it.
+    """
     try:
         delete()
     except PlatformError as error:
@@ -51,5 +61,5 @@ def _delete(service: str, delete: Callable[[], None], *, before: str = "") -> No
             f"{before}temporary service {service} is left behind: {error}"
         ) from error
     except (SystemExit, KeyboardInterrupt):
-        delete()  # told to end in the middle of it
+        delete()
         raise

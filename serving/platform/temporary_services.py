@@ -17,7 +17,7 @@ from serving.platform.interface import PlatformError, ServiceStatus, TemporarySe
 from serving.platform.release_record import KnownRevision, ReleaseRecord
 from serving.platform.requested import Requested
 from serving.platform.service_state import service_status
-from serving.platform.temporary import TEMPORARY_OF, deleted_afterwards
+from serving.platform.temporary import TEMPORARY_OF, deleted_afterwards, ensure_deleted
 from serving.platform.trial import Trials
 
 EXPIRES = "shopflow/expires"
@@ -116,8 +116,7 @@ class TemporaryServices:
         for item in self._cluster.items(where, labelSelector=f"{TEMPORARY_OF}={service}"):
             name, reason = item["metadata"]["name"], self._left_over(item)
             if reason:
-                with deleted_afterwards(name, partial(self._changes.remove, name)):
-                    pass
+                ensure_deleted(name, partial(self._changes.remove, name))
             found.append(TemporaryService(name, reason))
         return tuple(found)
 

@@ -168,12 +168,17 @@ def test_candidate_that_cannot_start_is_gone_and_the_service_is_untouched(contro
     assert controllers.cluster.items(leases) == []
 
 
-def test_candidate_that_is_stable_already_or_has_a_rival_is_not_started(standard):
+def test_candidate_that_is_stable_or_has_a_rival_or_a_name_too_long_is_not_started(standard):
     platform = connected(standard)
     promoted(platform, 1)
     with trying(platform, 1) as status:
         assert status is None
         assert services(standard) == ["shop"]
+    long = service(2)
+    long["metadata"] = {"name": "s" * 42, "annotations": dict(standard.annotations)}
+    with pytest.raises(PlatformError, match="42 letters.*expected at most 41"):
+        with platform.temporary_service(service(2), instead_of=long):
+            pass
     platform.deploy(service(2))
     with pytest.raises(PlatformError, match="found a rollout of .* expected none"):
         with trying(connected(standard), 3):
