@@ -24,7 +24,7 @@ from tests.cluster.api_server import ApiServer
 from tests.cluster.controllers import KServeItself
 from tests.cluster.kserve_stand_in import ISVC, KServeStandIn, cluster_of
 
-WAITS = Waits(poll_s=0.05, change_s=60.0, grace_s=0.3, route_s=5.0, restore_s=60.0)
+WAITS = Waits(poll_s=0.05, change_s=60.0, grace_s=2.0, route_s=5.0, restore_s=60.0)
 # KServe's own controller: on Knative's own, in Standard mode with the weights that canaries have
 # since 0.21, and as 0.20 is, without. A stand-in: an Ingress, and Knative with the controllers'
 # worst timing.
@@ -284,7 +284,7 @@ def test_roll_back_is_not_blamed_for_the_failure_it_takes_back(api_server, bare_
         with pytest.raises(RevisionFailed):
             platform.deploy(service(controllers.broken))
         controllers.paused.set()
-        resume = threading.Timer(10 * WAITS.grace_s, controllers.paused.clear)
+        resume = threading.Timer(3 * WAITS.grace_s, controllers.paused.clear)
         resume.start()
         status = platform.roll_back("shop", reason="broken")
         resume.join()
