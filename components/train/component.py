@@ -29,7 +29,7 @@ def train(
         model: SavedModel with signatures recommend, serving_default and evaluate.
         training_report: The training curves.
         logs: TensorBoard logs.
-        model_name: Name in the registry: two_tower or matrix_factorization.
+        model_name: Name in the registry, components/train/models/registry.py.
         hyperparameters: JSON object; names left out keep the model's default.
         seed: Seed of every random choice.
         checkpoint_root: Folder or URI; a killed training goes on from there. Empty: no checkpoints.

@@ -6,11 +6,17 @@ from pathlib import Path
 
 from components import report
 from components.train.checkpoint import Epoch
-from components.train.hyperparameters import Hyperparameters
+from components.train.hyperparameters import ModelSettings
 
 
 def write_training_report(
-    path: Path, curve: Sequence[Epoch], *, model: str, settings: Hyperparameters, items: int
+    path: Path,
+    curve: Sequence[Epoch],
+    *,
+    model: str,
+    settings: ModelSettings,
+    items: int,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -20,6 +26,7 @@ def write_training_report(
         model: Name of the model.
         settings: Its hyper-parameters.
         items: Items ranked.
+        remarks: Sentences about this training that its reader must know.
     """
     best = max(range(len(curve)), key=lambda epoch: curve[epoch].ndcg)
     number = list(range(1, len(curve) + 1))
@@ -33,7 +40,7 @@ def write_training_report(
         path,
         title=f"Training of {model}",
         lead=f"Epoch {best + 1} of {len(curve)} is kept: NDCG@10 {curve[best].ndcg:.4f} on the "
-        f"eval split's sample of users, all {items:,} items ranked.",
+        + " ".join([f"eval split's sample of users, all {items:,} items ranked.", *remarks]),
         sections=[
             (
                 "NDCG@10 on the eval split",

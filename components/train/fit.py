@@ -13,6 +13,7 @@ from tensorflow.core.framework.summary_pb2 import DataClass, SummaryMetadata
 
 from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, Progress, training_key
+from components.train.closed_form import ClosedForm
 from components.train.curves import write_training_report
 from components.train.export import export_model
 from components.train.hyperparameters import Hyperparameters, parse_hyperparameters
@@ -101,19 +102,27 @@ def train(
     data = [events_dir / "train", events_dir / "eval", catalogue_dir]
     text = f"{settings} {chosen} {schema_path.read_text(encoding='utf-8')}"
     checkpoint = Checkpoint(checkpoint_root, training_key(data, transform_graph_dir, text))
-    trainer = Trainer(model, chosen)
-    curve = run_epochs(
-        trainer,
-        events,
-        chosen,
-        validator=Validator(model, questions),
-        checkpoint=checkpoint,
-        log_dir=log_dir,
-        seed=settings.seed,
-    )
+    validator = Validator(model, questions)
+    if isinstance(model, ClosedForm):
+        curve = fit_at_once(model, events, validator=validator, log_dir=log_dir)
+    else:
+        curve = run_epochs(
+            Trainer(model, model.settings),
+            events,
+            model.settings,
+            validator=validator,
+            checkpoint=checkpoint,
+            log_dir=log_dir,
+            seed=settings.seed,
+        )
     export_model(model, items, graph=graph, model_dir=model_dir)
     write_training_report(
-        report_path, curve, model=settings.model, settings=chosen, items=len(items)
+        report_path,
+        curve,
+        model=settings.model,
+        settings=chosen,
+        items=len(items),
+        remarks=model.remarks(),
     )
     checkpoint.remove()
     best = best_epoch(curve)
@@ -133,6 +142,20 @@ def best_epoch(curve: tuple[Epoch, ...]) -> int:
     if all(map(math.isnan, measured)):
         return len(curve) - 1
     return max(range(len(curve)), key=lambda index: (measured[index], -index))
+
+
+def fit_at_once(
+    model: ClosedForm, events: Interactions, *, validator: Validator, log_dir: Path
+) -> tuple[Epoch, ...]:
+    """Fit a model that has a closed form; the curve has one epoch, and nothing to go on from."""
+    started = time.perf_counter()
+    loss = model.fit_events(events)
+    epoch = Epoch(loss, validator.ndcg(), time.perf_counter() - started, len(events))
+    for remark in model.remarks():
+        _log.info("train: %s", remark)
+    with tf.summary.create_file_writer(str(log_dir)).as_default():
+        _log_epoch(1, epoch)
+    return (epoch,)
 
 
 def run_epochs(

@@ -8,8 +8,13 @@ from components.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Hyperparameters:
-    """Settings of the training loop, the same for every model.
+class ModelSettings:
+    """What can be set of a model; every field is an int or a float."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hyperparameters(ModelSettings):
+    """Settings of the training loop, the same for every model that learns by steps.
 
     Attributes:
         epochs: Most passes over the train split.
@@ -26,7 +31,7 @@ class Hyperparameters:
     gap_days: float = 14.0
 
 
-H = TypeVar("H", bound=Hyperparameters)
+H = TypeVar("H", bound=ModelSettings)
 
 
 def parse_hyperparameters(text: str, settings_type: type[H]) -> H:

@@ -18,7 +18,7 @@ from components.train.interactions import (
     labels,
     select,
 )
-from components.train.retrieval import Retrieval
+from components.train.retrieval import Stepped
 from components.train.sampled_softmax import log_inclusion, sampled_softmax
 
 
@@ -62,7 +62,7 @@ def epoch_batches(
 class Trainer:
     """A model with its optimizer: one step at a time."""
 
-    def __init__(self, model: Retrieval, settings: Hyperparameters) -> None:
+    def __init__(self, model: Stepped, settings: Hyperparameters) -> None:
         """Make the optimizer and its slots."""
         self.model = model
         self.optimizer = keras.optimizers.Adam(settings.learning_rate)

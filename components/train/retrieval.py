@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.train.hyperparameters import Hyperparameters
 from components.train.items import ItemTable
 
 
@@ -37,6 +38,30 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
         prior = np.log(np.maximum(by_id, 0.5) / max(counts.sum(), 1)).astype(np.float32)
         return self.add_weight(prior.shape, initializer=lambda *a, **k: prior, name="item_bias")
 
+    def remarks(self) -> tuple[str, ...]:
+        """Return sentences about what was trained that a reader of the report must know."""
+        return ()
+
+    @abc.abstractmethod
+    def index(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return every item's vector, float32 [n, d], and bias, float32 [n]."""
+
+    @abc.abstractmethod
+    def score_all(
+        self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """Score every item, float32 [B, n], with the index's vectors and bias."""
+
+
+class Stepped(Retrieval):
+    """A model that learns by steps along a loss's gradient, epoch after epoch.
+
+    Attributes:
+        settings: Its hyper-parameters.
+    """
+
+    settings: Hyperparameters
+
     @abc.abstractmethod
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
@@ -53,13 +78,3 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
             Scores, float32 [B, C]; item row of each column, int32 [C]; column of each label,
             int32 [labels].
         """
-
-    @abc.abstractmethod
-    def index(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return every item's vector, float32 [n, d], and bias, float32 [n]."""
-
-    @abc.abstractmethod
-    def score_all(
-        self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
-    ) -> tf.Tensor:
-        """Score every item, float32 [B, n], with the index's vectors and bias."""

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from components.train.hyperparameters import Hyperparameters
 from components.train.items import ItemTable
-from components.train.retrieval import Retrieval
+from components.train.retrieval import Stepped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class MatrixFactorizationHyperparameters(Hyperparameters):
     dimension: int = 64
 
 
-class MatrixFactorization(Retrieval):
+class MatrixFactorization(Stepped):
     """See the file's docstring."""
 
     def __init__(
@@ -46,6 +46,7 @@ class MatrixFactorization(Retrieval):
             seed: Seed of the initial values.
         """
         super().__init__(items)
+        self.settings = settings
         random = keras.initializers.RandomNormal(stddev=0.05, seed=seed)
         shape = (items.sizes["item"], settings.dimension)
         self.item_embedding = self.add_weight(shape, initializer=random, name="item")
@@ -58,7 +59,7 @@ class MatrixFactorization(Retrieval):
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See `Retrieval.batch_scores`."""
+        """See `Stepped.batch_scores`."""
         rows, column = tf.unique(labels)
         ids = tf.gather(self.item_ids["item"], rows)
         vectors = tf.gather(self.item_embedding.value, ids)

@@ -4,13 +4,18 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from components.errors import InputError
-from components.train.hyperparameters import Hyperparameters
+from components.train.closed_form import ClosedForm
+from components.train.hyperparameters import ModelSettings
+from components.train.models.linear_autoencoder import (
+    LinearAutoencoder,
+    LinearAutoencoderHyperparameters,
+)
 from components.train.models.matrix_factorization import (
     MatrixFactorization,
     MatrixFactorizationHyperparameters,
 )
 from components.train.models.two_tower import TwoTower, TwoTowerHyperparameters
-from components.train.retrieval import Retrieval
+from components.train.retrieval import Stepped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +27,12 @@ class ModelEntry:
         build: `build(items, settings, seed=…)` → the untrained model.
     """
 
-    settings: type[Hyperparameters]
-    build: Callable[..., Retrieval]
+    settings: type[ModelSettings]
+    build: Callable[..., Stepped | ClosedForm]
 
 
 MODELS: Mapping[str, ModelEntry] = {
+    "linear_autoencoder": ModelEntry(LinearAutoencoderHyperparameters, LinearAutoencoder),
     "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
     "two_tower": ModelEntry(TwoTowerHyperparameters, TwoTower),
 }

@@ -32,7 +32,7 @@ import tensorflow as tf
 from components.train.hyperparameters import Hyperparameters
 from components.train.items import ItemTable
 from components.train.repeats import band, read_history
-from components.train.retrieval import Retrieval
+from components.train.retrieval import Stepped
 
 # Adam moves every variable by about its step size; the few numbers of the repeat term have further
 # to go than the embeddings, and are long done being learned when those begin to overfit.
@@ -58,8 +58,10 @@ class TwoTowerHyperparameters(Hyperparameters):
     id_dropout: float = 0.1
 
 
-class TwoTower(Retrieval):
+class TwoTower(Stepped):
     """See the file's docstring."""
+
+    settings: TwoTowerHyperparameters
 
     def __init__(self, items: ItemTable, settings: TwoTowerHyperparameters, *, seed: int) -> None:
         """Make the variables.
@@ -147,7 +149,7 @@ class TwoTower(Retrieval):
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See `Retrieval.batch_scores`."""
+        """See `Stepped.batch_scores`."""
         place, age, occurrence = read_history(history, length=self.history_length)
         rows, column = tf.unique(labels)
         vectors = self.item_vectors(rows, seed=seed)

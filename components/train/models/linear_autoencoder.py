@@ -1,0 +1,171 @@
+"""A linear autoencoder in closed form: EASE, with recency and repeat purchases.
+
+Task: what does this user take next, given what they took before; the user's id is not read.
+
+Shapes: B queries, L events of history, n items, U users of the train split; weights W [m, m] of the
+m = min(`max_items`, items ever bought) most frequent items.
+
+* Fit: X [U, m] is 1 where a user took an item. The W with a zero diagonal that best reproduces X,
+
+      min_W ‖X − X W‖² + λ ‖W‖²  with  diag(W) = 0,
+
+  is  W_ij = −P_ij / P_jj  for i ≠ j,  P = (XᵀX + λI)⁻¹  (Steck, "Embarrassingly Shallow
+  Autoencoders for Sparse Data", WWW 2019, eq. 8). λ is `l2`.
+* Query: x_j = Σ_{events e of the history with item j} (1 + age(e))^−`recency`, where age is the
+  number of events since: what was taken often and lately weighs most.
+* Score: s(h, i) = Σ_j x_j W_ji + `repeat` · x_i + `prior` · c_i / max c, where c_i counts the train
+  events of i. The diagonal is zero so that an item is not explained by itself; where purchases
+  repeat, that an item was taken before is evidence of its own, and `repeat` is its weight. The
+  prior orders what the history says nothing about: every item for a stranger, and the items beyond
+  the m for everyone.
+
+Loss shown: ‖X − XW‖² / ‖X‖², the share of X that is not reproduced.
+"""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg.lapack
+import scipy.sparse
+import tensorflow as tf
+
+from components.errors import InputError
+from components.train.closed_form import ClosedForm, machine_memory_bytes, refuse_too_many_items
+from components.train.hyperparameters import ModelSettings
+from components.train.interactions import Interactions
+from components.train.items import ItemTable
+from components.train.repeats import read_history
+
+# XᵀX sparse and dense, then P with a transposed copy of its triangle in float64, W in float32.
+_BYTES_PER_CELL = 28
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearAutoencoderHyperparameters(ModelSettings):
+    """Settings of the autoencoder; the defaults were chosen on the eval split of Complete Journey.
+
+    Attributes:
+        l2: λ, the weight of ‖W‖².
+        max_items: Most items with weights, m; the model holds m² numbers of 4 bytes.
+        history_length: Most recent events that are read.
+        recency: Power by which an event's weight falls with its age; 0 for none.
+        repeat: Weight of an item's own past; 0 leaves it to the other items.
+        prior: Weight of the items' popularity.
+    """
+
+    l2: float = 1000.0
+    max_items: int = 5_000
+    history_length: int = 256
+    recency: float = 0.2
+    repeat: float = 0.3
+    prior: float = 0.001
+
+
+class LinearAutoencoder(ClosedForm):
+    """See the file's docstring."""
+
+    def __init__(
+        self, items: ItemTable, settings: LinearAutoencoderHyperparameters, *, seed: int
+    ) -> None:
+        """Choose the items with weights.
+
+        Args:
+            items: Item table; the vocabulary's rows are in order of frequency.
+            settings: Hyper-parameters.
+            seed: Not used: there is nothing random.
+
+        Raises:
+            InputError: If the weights of so many items do not fit into the memory.
+        """
+        del seed
+        super().__init__(items)
+        self.settings = settings
+        self.history_length = settings.history_length
+        self.weighted = min(settings.max_items, items.vocabulary)
+        refuse_too_many_items(
+            self.weighted, bytes_per_cell=_BYTES_PER_CELL, memory_bytes=machine_memory_bytes()
+        )
+        # No variable: nothing else than `index` reads it, so the SavedModel holds it once.
+        self.item_weights: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self.built = True
+
+    def remarks(self) -> tuple[str, ...]:
+        """See `Retrieval.remarks`."""
+        left_out = self.items.vocabulary - self.weighted
+        if not left_out:
+            return ()
+        share = self.items.counts[self.weighted :].sum() / self.items.counts.sum()
+        return (
+            f"{left_out:,} of {self.items.vocabulary:,} items bought, with {share:.1%} of the "
+            "events, are beyond max_items: they have their popularity and repeats alone.",
+        )
+
+    def fit_events(self, events: Interactions) -> float:
+        """See `ClosedForm.fit_events`."""
+        taken = events.item < self.weighted
+        where = (events.owner[taken], events.item[taken])
+        shape = (int(events.owner.max()) + 1, self.weighted)
+        counts = scipy.sparse.csr_array((np.ones(taken.sum(), np.float32), where), shape=shape)
+        counts.sum_duplicates()
+        counts.data[:] = 1.0
+        self.item_weights, unexplained = ease_weights(counts, l2=self.settings.l2)
+        return unexplained
+
+    def index(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the weights W, float32 [m, m], and the prior, float32 [n]."""
+        counts = self.items.counts
+        prior = self.settings.prior * counts / max(counts.max(), 1)
+        return tf.constant(self.item_weights), tf.constant(prior, tf.float32)
+
+    def score_all(
+        self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Retrieval.score_all`."""
+        place, age, _ = read_history(history, length=self.history_length)
+        weight = (1.0 + tf.cast(age, tf.float32)) ** -self.settings.recency
+        count, place = tf.shape(user, tf.int64)[0], tf.cast(place, tf.int64)
+        known = place[:, 1] < self.weighted
+        taken = tf.SparseTensor(
+            tf.boolean_mask(place, known),
+            tf.boolean_mask(weight, known),
+            tf.stack([count, tf.constant(self.weighted, tf.int64)]),
+        )
+        found = tf.sparse.sparse_dense_matmul(taken, vectors)
+        rest = len(self.items) - self.weighted
+        scores = tf.pad(found, [[0, 0], [0, rest]]) + bias
+        return tf.tensor_scatter_nd_add(scores, place, self.settings.repeat * weight)
+
+
+def ease_weights(
+    taken: scipy.sparse.csr_array, *, l2: float
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Solve for the weights.
+
+    Args:
+        taken: X, [users, m].
+        l2: λ.
+
+    Returns:
+        W, float32 [m, m], and ‖X − XW‖² / ‖X‖².
+
+    Raises:
+        InputError: If XᵀX + λI is singular.
+    """
+    gram = np.asfortranarray((taken.T @ taken).toarray(), np.float64)
+    total = float(np.trace(gram))
+    gram[np.diag_indices_from(gram)] += l2
+    factor, failed = scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)
+    if failed:
+        raise InputError("hyperparameter l2", f"{l2:g}, XᵀX + λI has no inverse", "a larger one")
+    inverse, _ = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    diagonal = np.diag(inverse).copy()
+    # ‖X − XW‖² = Σ_j (P_jj − λ ‖P_·j‖²) / P_jj², because X − XW = X P diag(1/P_jj) and
+    # P XᵀX P = P − λ P².
+    squares = np.einsum("ij,ij->j", inverse, inverse)
+    unexplained = float(((diagonal - l2 * squares) / diagonal**2).sum()) / max(total, 1.0)
+    inverse /= -diagonal
+    np.fill_diagonal(inverse, 0.0)
+    return inverse.astype(np.float32), unexplained
