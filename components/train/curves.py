@@ -1,12 +1,21 @@
-"""The training report: one page with the curves."""
+"""The curve of a training: which epoch is kept, and the page that shows it."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from components import report
 from components.train.checkpoint import Epoch
 from components.train.hyperparameters import ModelSettings
+
+
+def best_epoch(curve: Sequence[Epoch]) -> int:
+    """Return the index of the first epoch with the highest NDCG@10; without any, the last."""
+    measured = [epoch.ndcg for epoch in curve]
+    if all(map(math.isnan, measured)):
+        return len(curve) - 1
+    return max(range(len(curve)), key=lambda index: (measured[index], -index))
 
 
 def write_training_report(
@@ -28,7 +37,7 @@ def write_training_report(
         items: Items ranked.
         remarks: Sentences about this training that its reader must know.
     """
-    best = max(range(len(curve)), key=lambda epoch: curve[epoch].ndcg)
+    best = best_epoch(curve)
     number = list(range(1, len(curve) + 1))
     rows = [
         [n, epoch.loss, epoch.ndcg, epoch.seconds, epoch.labels / epoch.seconds]

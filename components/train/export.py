@@ -33,9 +33,10 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
         self.bias = tf.Variable(bias, trainable=False, name="index_bias")
         self.names = tf.constant(items.names, tf.string)
         self.vocabulary = items.vocabulary
+        # "" is padding, and keeps the table from being empty, which TensorFlow refuses.
         never_bought = tf.lookup.KeyValueTensorInitializer(
-            tf.constant(items.names[items.vocabulary :], tf.string),
-            tf.range(items.vocabulary, len(items), dtype=tf.int64),
+            tf.constant([b"", *items.names[items.vocabulary :]], tf.string),
+            tf.constant([-1, *range(items.vocabulary, len(items))], tf.int64),
         )
         self.never_bought = tf.lookup.StaticHashTable(never_bought, default_value=-1)
 

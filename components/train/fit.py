@@ -14,7 +14,7 @@ from tensorflow.core.framework.summary_pb2 import DataClass, SummaryMetadata
 from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, Progress, training_key
 from components.train.closed_form import ClosedForm
-from components.train.curves import write_training_report
+from components.train.curves import best_epoch, write_training_report
 from components.train.export import export_model
 from components.train.hyperparameters import Hyperparameters, parse_hyperparameters
 from components.train.interactions import Interactions, read_interactions
@@ -134,14 +134,6 @@ def train(
     return TrainSummary(
         settings.model, len(curve), best + 1, curve[best].ndcg, len(events), len(items), curve
     )
-
-
-def best_epoch(curve: tuple[Epoch, ...]) -> int:
-    """Return the index of the first epoch with the highest NDCG@10; without any, the last."""
-    measured = [epoch.ndcg for epoch in curve]
-    if all(map(math.isnan, measured)):
-        return len(curve) - 1
-    return max(range(len(curve)), key=lambda index: (measured[index], -index))
 
 
 def fit_at_once(

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,16 @@ def test_items_beyond_the_limit_keep_their_popularity_and_are_counted(
     by_rank = dict(zip(bought["item"], bought["count"], strict=True))
     order = [by_rank.get(item.decode(), 0) for item in stranger]
     assert order == sorted(order, reverse=True)
+
+
+def test_a_catalogue_without_a_new_item_is_exported(shop_artifacts: Any, tmp_path: Path) -> None:
+    shutil.copytree(shop_artifacts.folder, tmp_path / "sold")
+    bought = pl.read_parquet(tmp_path / "sold" / "events" / "train")["item"].unique()
+    file = tmp_path / "sold" / "catalogue" / "part-00000.parquet"
+    pl.read_parquet(file).filter(pl.col("item").is_in(bought.implode())).write_parquet(file)
+    run(type(shop_artifacts)(tmp_path / "sold"), tmp_path)
+    items = answers(tmp_path)["items"][0].astype(str)
+    assert sorted(items) == sorted(bought)
 
 
 def test_a_size_that_no_memory_holds_is_refused_in_one_line() -> None:
