@@ -23,6 +23,7 @@ ROW_RULES = {
     "other_event_type": "an event type that the config does not keep",
     "bad_quantity": "a quantity of zero or below, or infinite",
     "bad_price": "a price below zero, or infinite",
+    "bad_rating": "an infinite rating",
     "not_in_catalogue": "an item that the catalogue does not list",
 }
 TABLE_RULES = {
@@ -51,8 +52,8 @@ class GoodRows:
     """The events that broke no row rule.
 
     Attributes:
-        rows: user, time, event_type?, quantity?, price?, identity?, and `code`: the row number of
-            the item in the catalogue.
+        rows: user, time, event_type?, quantity?, price?, rating?, identity?, and `code`: the row
+            number of the item in the catalogue.
         rows_in: Rows read.
         removed: Rows removed by rule, in the order of the rules.
         dropped_columns: Columns of the files that the config does not name.
@@ -110,7 +111,7 @@ def _canonical(batch: pl.DataFrame, events: Events, *, where: str) -> pl.DataFra
             columns[meaning] = as_time(
                 values, unit=events.time_unit, text_format=events.time_format, where=at
             )
-        elif meaning in ("quantity", "price"):
+        elif meaning in ("quantity", "price", "rating"):
             columns[meaning] = as_number(values, where=at)
         else:
             columns[meaning] = as_text(values, where=at)
@@ -129,6 +130,7 @@ def _first_broken_rule(columns: list[str], clean: Clean, limits: Limits) -> pl.E
         "other_event_type": pl.lit(False),
         "bad_quantity": pl.lit(False),
         "bad_price": pl.lit(False),
+        "bad_rating": pl.lit(False),
         "not_in_catalogue": pl.col("code").is_null(),
     }
     if clean.event_types:
@@ -138,6 +140,8 @@ def _first_broken_rule(columns: list[str], clean: Clean, limits: Limits) -> pl.E
         broken["bad_quantity"] = (pl.col("quantity") <= 0) | pl.col("quantity").is_infinite()
     if "price" in columns:
         broken["bad_price"] = (pl.col("price") < 0) | pl.col("price").is_infinite()
+    if "rating" in columns:
+        broken["bad_rating"] = pl.col("rating").is_infinite()
     rules = pl.Enum(list(ROW_RULES))
     return pl.coalesce(
         pl.when(broken[rule].fill_null(False)).then(pl.lit(rule, dtype=rules)) for rule in ROW_RULES

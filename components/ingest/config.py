@@ -28,6 +28,7 @@ class EventColumns:
     event_type: str | None = None
     quantity: str | None = None
     price: str | None = None
+    rating: str | None = None
 
     def named(self) -> dict[str, str]:
         """Return meaning → column for the columns that the data set has."""

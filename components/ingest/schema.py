@@ -49,6 +49,7 @@ _KINDS = {
     "event_type": "categorical",
     "quantity": "numeric",
     "price": "numeric",
+    "rating": "numeric",
 }
 
 

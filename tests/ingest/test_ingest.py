@@ -237,6 +237,17 @@ def test_a_missing_price_is_kept_and_makes_the_feature_optional(small_shop: Any)
     assert not price.HasField("shape") and price.value_count.max == 1
 
 
+def test_ratings_are_carried_and_a_missing_one_stays_missing(small_shop: Any) -> None:
+    lines = small_shop.events.read_text().splitlines()
+    stars = ["stars", "5", "", "inf", "3.5", "1", "4"]
+    rated = [f"{line},{value}" for line, value in zip(lines, stars, strict=True)]
+    small_shop.events.write_text("\n".join(rated) + "\n")
+    config = small_shop.config(lambda text: text.replace("price: paid", "rating: stars"))
+    summary = small_shop.ingest(config=config)
+    assert summary.removed["bad_rating"] == 1
+    assert small_shop.rows()["rating"].to_list() == [5.0, None, 3.5, 1.0, 4.0]
+
+
 def test_of_two_catalogue_rows_for_an_item_the_first_is_kept(small_shop: Any) -> None:
     with small_shop.catalogue.open("a") as file:
         file.write("a,rotten apple,fruit,x\n,no id,fruit,x\n")
