@@ -18,8 +18,9 @@ from components.preprocess.settings import PreprocessSettings
 from components.preprocess.transform import fit_transform_graph
 from components.train.interactions import read_interactions
 from components.train.items import build_item_table
-from components.train.loop import Batch, Trainer, epoch_batches
+from components.train.loop import Trainer
 from components.train.models.registry import find_model
+from components.train.retrieval import Batch
 from components.train.tables import FeatureGraph
 
 REQUIRED_RATIO = 0.8
@@ -31,7 +32,7 @@ def take(trainer: Trainer, batches: Iterable[Batch]) -> tuple[int, float]:
     started, count, loss = time.perf_counter(), 0, None
     for batch in batches:
         loss = trainer.step(batch)
-        count += len(batch.label)
+        count += batch.labels
     if loss is not None:
         float(loss)
     return count, time.perf_counter() - started
@@ -58,9 +59,7 @@ def main(steps: int) -> None:
     trainer = Trainer(model, settings)
 
     def fresh(epoch: int) -> Iterable[Batch]:
-        length = model.history_length
-        batches = epoch_batches(events, settings, history_length=length, seed=1, epoch=epoch)
-        return islice(batches, steps)
+        return islice(model.epoch_batches(events, seed=1, epoch=epoch), steps)
 
     take(trainer, islice(fresh(0), 2))
     bare_events, bare_s, our_events, our_s = 0, 0.0, 0, 0.0

@@ -19,7 +19,7 @@ from components.train.export import export_model
 from components.train.hyperparameters import Hyperparameters, parse_hyperparameters
 from components.train.interactions import Interactions, read_interactions
 from components.train.items import build_item_table
-from components.train.loop import Trainer, epoch_batches
+from components.train.loop import Trainer
 from components.train.models.registry import find_model
 from components.train.settings import TrainSettings
 from components.train.tables import FeatureGraph
@@ -197,22 +197,19 @@ def _run_epoch(
     seed: int,
 ) -> Epoch:
     started = time.perf_counter()
-    batches = epoch_batches(
-        events, settings, history_length=trainer.model.history_length, seed=seed, epoch=epoch
-    )
     losses, weights = [], []
     with rich.progress.Progress(transient=True) as progress:
         task = progress.add_task(f"epoch {epoch + 1}/{settings.epochs}", total=len(events))
-        for batch in batches:
+        for batch in trainer.model.epoch_batches(events, seed=seed, epoch=epoch):
             losses.append(trainer.step(batch))
-            weights.append(len(batch.label))
-            progress.advance(task, len(batch.label))
+            weights.append(batch.labels)
+            progress.advance(task, batch.labels)
     weight = tf.constant(weights, tf.float32)
     loss = float(tf.reduce_sum(tf.stack(losses) * weight) / tf.reduce_sum(weight))
     if not math.isfinite(loss):
         raise InputError("training", f"a loss of {loss}", "a finite loss: lower learning_rate")
     seconds = time.perf_counter() - started
-    return Epoch(loss, validator.ndcg(), seconds, len(events))
+    return Epoch(loss, validator.ndcg(), seconds, sum(weights))
 
 
 def _log_epoch(number: int, epoch: Epoch) -> None:

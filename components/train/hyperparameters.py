@@ -19,16 +19,12 @@ class Hyperparameters(ModelSettings):
     Attributes:
         epochs: Most passes over the train split.
         patience: Epochs without a better NDCG@10 on the eval split before training stops.
-        batch_baskets: Queries in one step; all their items are labels and each other's negatives.
         learning_rate: Adam's step size.
-        gap_days: Days before a basket in which its history may end, drawn evenly from 0 to this.
     """
 
     epochs: int = 3
     patience: int = 1
-    batch_baskets: int = 512
     learning_rate: float = 0.002
-    gap_days: float = 14.0
 
 
 H = TypeVar("H", bound=ModelSettings)

@@ -1,13 +1,24 @@
 """What every model must be able to do, and what they share."""
 
 import abc
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from components.train.hyperparameters import Hyperparameters
+from components.train.interactions import Interactions
 from components.train.items import ItemTable
+
+
+class Batch(Protocol):
+    """What one step learns from: a NamedTuple of arrays, of a kind that its model chooses."""
+
+    @property
+    def labels(self) -> int:
+        """Labels trained on."""
 
 
 class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no types
@@ -58,23 +69,19 @@ class Stepped(Retrieval):
 
     Attributes:
         settings: Its hyper-parameters.
+        signature: A batch of `tf.TensorSpec`: the shapes of the batches it trains on.
     """
 
     settings: Hyperparameters
+    signature: Any
 
     @abc.abstractmethod
-    def batch_scores(
-        self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Score the batch's different label items for each of its queries.
+    def epoch_batches(self, events: Interactions, *, seed: int, epoch: int) -> Iterator[Batch]:
+        """Yield an epoch's batches; the same seed and epoch give the same batches.
 
-        Args:
-            user: `user_id`, int32 [B].
-            history: Item rows, int32 [B, L], most recent last, −1 is padding.
-            labels: Item rows of the batch's labels, int32 [labels].
-            seed: Seed of this step's random choices, int32 [2].
-
-        Returns:
-            Scores, float32 [B, C]; item row of each column, int32 [C]; column of each label,
-            int32 [labels].
+        An epoch depends on nothing before it: a run that is resumed sees what it would have seen.
         """
+
+    @abc.abstractmethod
+    def batch_loss(self, batch: Any) -> tf.Tensor:
+        """Return the mean loss over a batch's labels, a scalar; traced with `signature`."""

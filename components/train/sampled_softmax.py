@@ -1,6 +1,31 @@
 """In-batch sampled softmax with the logQ correction."""
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+
+class InBatchSoftmax:
+    """The loss over a batch's different items, for a data set whose items' shares are known."""
+
+    def __init__(self, counts: npt.NDArray[np.int64]) -> None:
+        """Keep each item's share of the events; `counts` are events by item row, [n]."""
+        share = counts / max(counts.sum(), 1)
+        self._share = tf.constant(np.clip(share, 1e-9, 1 - 1e-6), tf.float32)
+
+    def __call__(
+        self, scores: tf.Tensor, rows: tf.Tensor, *, query: tf.Tensor, column: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the mean loss of the labels, a scalar.
+
+        Args:
+            scores: Scores of the batch's different items, float32 [B, C].
+            rows: Item row of each column, int32 [C].
+            query: Row of each label, int32 [labels].
+            column: Column of each label, int32 [labels].
+        """
+        log_q = log_inclusion(tf.gather(self._share, rows), tf.shape(query)[0])
+        return sampled_softmax(scores, log_q, query=query, column=column)
 
 
 def log_inclusion(probability: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -16,13 +16,12 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from components.train.hyperparameters import Hyperparameters
+from components.train.baskets import BasketHyperparameters, BasketModel
 from components.train.items import ItemTable
-from components.train.retrieval import Stepped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MatrixFactorizationHyperparameters(Hyperparameters):
+class MatrixFactorizationHyperparameters(BasketHyperparameters):
     """Settings of the factorization.
 
     Attributes:
@@ -32,7 +31,7 @@ class MatrixFactorizationHyperparameters(Hyperparameters):
     dimension: int = 64
 
 
-class MatrixFactorization(Stepped):
+class MatrixFactorization(BasketModel):
     """See the file's docstring."""
 
     def __init__(
@@ -45,8 +44,7 @@ class MatrixFactorization(Stepped):
             settings: Hyper-parameters.
             seed: Seed of the initial values.
         """
-        super().__init__(items)
-        self.settings = settings
+        super().__init__(items, settings)
         random = keras.initializers.RandomNormal(stddev=0.05, seed=seed)
         shape = (items.sizes["item"], settings.dimension)
         self.item_embedding = self.add_weight(shape, initializer=random, name="item")
@@ -59,7 +57,7 @@ class MatrixFactorization(Stepped):
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See `Stepped.batch_scores`."""
+        """See `BasketModel.batch_scores`."""
         rows, column = tf.unique(labels)
         ids = tf.gather(self.item_ids["item"], rows)
         vectors = tf.gather(self.item_embedding.value, ids)

@@ -29,10 +29,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.train.hyperparameters import Hyperparameters
+from components.train.baskets import BasketHyperparameters, BasketModel
 from components.train.items import ItemTable
 from components.train.repeats import band, read_history
-from components.train.retrieval import Stepped
 
 # Adam moves every variable by about its step size; the few numbers of the repeat term have further
 # to go than the embeddings, and are long done being learned when those begin to overfit.
@@ -40,7 +39,7 @@ _REPEAT_SCALE = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TwoTowerHyperparameters(Hyperparameters):
+class TwoTowerHyperparameters(BasketHyperparameters):
     """Settings of the two towers; the defaults come from a few runs judged on the eval split.
 
     Attributes:
@@ -58,7 +57,7 @@ class TwoTowerHyperparameters(Hyperparameters):
     id_dropout: float = 0.1
 
 
-class TwoTower(Stepped):
+class TwoTower(BasketModel):
     """See the file's docstring."""
 
     settings: TwoTowerHyperparameters
@@ -71,8 +70,7 @@ class TwoTower(Stepped):
             settings: Hyper-parameters.
             seed: Seed of the initial values.
         """
-        super().__init__(items)
-        self.settings = settings
+        super().__init__(items, settings)
         self.history_length = settings.history_length
         size, d = items.sizes, settings.dimension
         random = keras.initializers.RandomNormal(stddev=0.05, seed=seed)
@@ -149,7 +147,7 @@ class TwoTower(Stepped):
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See `Stepped.batch_scores`."""
+        """See `BasketModel.batch_scores`."""
         place, age, occurrence = read_history(history, length=self.history_length)
         rows, column = tf.unique(labels)
         vectors = self.item_vectors(rows, seed=seed)

@@ -1,0 +1,115 @@
+"""Training on baskets: what was taken at one moment, out of what came strictly before."""
+
+import abc
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from components.train.hyperparameters import Hyperparameters
+from components.train.interactions import (
+    DAY_US,
+    Int32,
+    Interactions,
+    cut_baskets,
+    histories,
+    labels,
+    select,
+)
+from components.train.items import ItemTable
+from components.train.retrieval import Stepped
+from components.train.sampled_softmax import InBatchSoftmax
+
+_VECTOR, _MATRIX = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
+
+
+class BasketBatch(NamedTuple):
+    """Queries and their labels.
+
+    Attributes:
+        user: `user_id`, [B].
+        history: Item rows, [B, L], most recent last, −1 is padding.
+        query: Row of each label's query, [labels].
+        label: Item row of each label, [labels].
+        seed: Seed of the step, [2].
+    """
+
+    user: Int32
+    history: Int32
+    query: Int32
+    label: Int32
+    seed: Int32
+
+    @property
+    def labels(self) -> int:
+        """Labels trained on."""
+        return len(self.label)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BasketHyperparameters(Hyperparameters):
+    """Settings of training on baskets.
+
+    Attributes:
+        batch_baskets: Queries in one step; all their items are labels and each other's negatives.
+        gap_days: Days before a basket in which its history may end, drawn evenly from 0 to this.
+    """
+
+    batch_baskets: int = 512
+    gap_days: float = 14.0
+
+
+class BasketModel(Stepped):
+    """A model that learns the items of a basket from a query (user, history).
+
+    Loss: in-batch sampled softmax with logQ correction over all items of the batch's baskets
+    (`components/train/sampled_softmax.py`).
+    """
+
+    settings: BasketHyperparameters
+    signature = BasketBatch(_VECTOR, _MATRIX, _VECTOR, _VECTOR, tf.TensorSpec([2], tf.int32))
+
+    def __init__(self, items: ItemTable, settings: BasketHyperparameters) -> None:
+        """Keep the settings, and the items' shares for the loss."""
+        super().__init__(items)
+        self.settings = settings
+        self.softmax = InBatchSoftmax(items.counts)
+
+    @abc.abstractmethod
+    def batch_scores(
+        self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Score the batch's different label items for each of its queries.
+
+        Args:
+            user: `user_id`, int32 [B].
+            history: Item rows, int32 [B, L], most recent last, −1 is padding.
+            labels: Item rows of the batch's labels, int32 [labels].
+            seed: Seed of this step's random choices, int32 [2].
+
+        Returns:
+            Scores, float32 [B, C]; item row of each column, int32 [C]; column of each label,
+            int32 [labels].
+        """
+
+    def batch_loss(self, batch: BasketBatch) -> tf.Tensor:
+        """See `Stepped.batch_loss`."""
+        scores, rows, column = self.batch_scores(batch.user, batch.history, batch.label, batch.seed)
+        return self.softmax(scores, rows, query=batch.query, column=column)
+
+    def epoch_batches(
+        self, events: Interactions, *, seed: int, epoch: int
+    ) -> Iterator[BasketBatch]:
+        """See `Stepped.epoch_batches`."""
+        random = np.random.default_rng([seed, epoch])
+        gap_us = random.integers(0, int(self.settings.gap_days * DAY_US) + 1, len(events))
+        baskets = cut_baskets(events, gap_us=gap_us)
+        order = random.permutation(len(baskets))
+        for start in range(0, len(order), self.settings.batch_baskets):
+            chosen = select(baskets, order[start : start + self.settings.batch_baskets])
+            query, label = labels(events, chosen)
+            history = histories(events, chosen, length=max(self.history_length, 1))
+            step = np.array([seed + epoch, start], np.int32)
+            yield BasketBatch(chosen.user, history, query, label, step)
