@@ -137,8 +137,23 @@ def histories(events: Interactions, baskets: Baskets, *, length: int) -> Int32:
     Returns:
         Item rows, int32 [baskets, length], most recent last, −1 where there is no event.
     """
-    place = baskets.history_end[:, None] + np.arange(-length, 0)
-    valid = place >= baskets.history_start[:, None]
+    return last_items(events, baskets.history_start, baskets.history_end, length=length)
+
+
+def last_items(events: Interactions, start: Int64, end: Int64, *, length: int) -> Int32:
+    """Return the last items of slices of the events.
+
+    Args:
+        events: Ordered interactions.
+        start: First event of each slice, [slices].
+        end: One past its last event, [slices].
+        length: How many items.
+
+    Returns:
+        Item rows, int32 [slices, length], most recent last, −1 where the slice has no more.
+    """
+    place = end[:, None] + np.arange(-length, 0)
+    valid = place >= start[:, None]
     return np.where(valid, events.item[np.maximum(place, 0)], np.int32(-1))
 
 

@@ -30,5 +30,5 @@ def test_what_is_not_allowed_is_refused_by_name(text: str, message: str) -> None
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(InputError, match="'bert', expected one of linear_autoencoder, matrix_"):
+    with pytest.raises(InputError, match="'bert', expected one of gru4rec, linear_autoencoder"):
         find_model("bert")

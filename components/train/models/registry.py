@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from components.errors import InputError
 from components.train.closed_form import ClosedForm
 from components.train.hyperparameters import ModelSettings
+from components.train.models.gru4rec import Gru4rec, Gru4recHyperparameters
 from components.train.models.linear_autoencoder import (
     LinearAutoencoder,
     LinearAutoencoderHyperparameters,
@@ -14,6 +15,7 @@ from components.train.models.matrix_factorization import (
     MatrixFactorization,
     MatrixFactorizationHyperparameters,
 )
+from components.train.models.sasrec import Sasrec, SasrecHyperparameters
 from components.train.models.two_tower import TwoTower, TwoTowerHyperparameters
 from components.train.retrieval import Stepped
 
@@ -32,8 +34,10 @@ class ModelEntry:
 
 
 MODELS: Mapping[str, ModelEntry] = {
+    "gru4rec": ModelEntry(Gru4recHyperparameters, Gru4rec),
     "linear_autoencoder": ModelEntry(LinearAutoencoderHyperparameters, LinearAutoencoder),
     "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
+    "sasrec": ModelEntry(SasrecHyperparameters, Sasrec),
     "two_tower": ModelEntry(TwoTowerHyperparameters, TwoTower),
 }
 

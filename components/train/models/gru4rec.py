@@ -1,0 +1,61 @@
+"""GRU4Rec: a recurrent network over the events of a user.
+
+Task: what does this user take next, given what they took before and in which order; the user's id
+is not read.
+
+Shapes: B sequences, T ≤ `history_length` events, d = `dimension`. A gated recurrent unit of `units`
+numbers reads E[item t], [B, T, d]; its state after each event, [B, T, units], is brought to d
+numbers by a linear layer: h. Dropout is applied to both. Score and loss:
+`components/train/sequences.py`.
+
+Model: Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks" (ICLR 2016),
+§3.1. As there, the other items of a batch are the negatives; the loss is a softmax over them
+instead of BPR or TOP1.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from components.train.items import ItemTable
+from components.train.sequences import SequenceHyperparameters, SequenceModel, hide
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gru4recHyperparameters(SequenceHyperparameters):
+    """Settings of the recurrent network.
+
+    Attributes:
+        units: Length of the recurrent state.
+    """
+
+    units: int = 128
+
+
+class Gru4rec(SequenceModel):
+    """See the file's docstring."""
+
+    settings: Gru4recHyperparameters
+
+    def __init__(self, items: ItemTable, settings: Gru4recHyperparameters, *, seed: int) -> None:
+        """Make the variables.
+
+        Args:
+            items: Item table.
+            settings: Hyper-parameters.
+            seed: Seed of the initial values.
+        """
+        super().__init__(items, settings, seed=seed)
+        self.gru = keras.layers.GRU(settings.units, return_sequences=True)
+        self.gru.build((None, None, settings.dimension))
+        self.project = keras.layers.Dense(settings.dimension)
+        self.project.build((None, None, settings.units))
+        self.built = True
+
+    def encode(self, events: tf.Tensor, there: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
+        """See `SequenceModel.encode`."""
+        seeds = [None] * 2 if seed is None else tf.unstack(tf.random.split(seed, 2))
+        x = hide(events, rate=self.settings.dropout, seed=seeds[0])
+        state = hide(self.gru(x, mask=there), rate=self.settings.dropout, seed=seeds[1])
+        return self.project(state)

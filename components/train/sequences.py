@@ -1,0 +1,193 @@
+"""Training on whole sequences: every event predicts the one after it.
+
+What SASRec and GRU4Rec have in common: they differ in their encoder alone.
+
+Shapes: B sequences, T events, n items, d = `dimension`. An encoder turns the events' embeddings
+[B, T, d] into h [B, T, d]; h_t knows the events up to t alone. The score of item i after event t is
+
+    s_t(i) = h_t · E_i + b_i,
+
+with E [item ids, d] the same for events that are read and items that are scored. b_i starts at the
+log of the item's share of the events; without a history h is zero and the popular items come first.
+
+Loss: for each event but a sequence's first, in-batch sampled softmax with logQ correction over all
+items that the batch predicts (`components/train/sampled_softmax.py`; Yi et al. 2019).
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.errors import InputError
+from components.train.hyperparameters import Hyperparameters
+from components.train.interactions import Int32, Int64, Interactions, last_items
+from components.train.items import ItemTable
+from components.train.retrieval import Stepped
+from components.train.sampled_softmax import InBatchSoftmax
+
+
+class SequenceBatch(NamedTuple):
+    """Sequences of about equal length.
+
+    Attributes:
+        item: Item rows, [B, T + 1], most recent last, −1 before the first.
+        seed: Seed of the step, [2].
+    """
+
+    item: Int32
+    seed: Int32
+
+    @property
+    def labels(self) -> int:
+        """Events that are predicted: all but the first of each sequence."""
+        return int((self.item[:, :-1] >= 0).sum())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequenceHyperparameters(Hyperparameters):
+    """Settings of training on sequences.
+
+    Attributes:
+        epochs: Most passes over the train split.
+        patience: Epochs without a better NDCG@10 on the eval split before training stops.
+        dimension: Length of the vectors, d.
+        history_length: Most recent events that are read; longer sequences are cut into pieces.
+        batch_events: Events predicted in one step, about.
+        dropout: Share of the encoder's numbers that a training step hides.
+    """
+
+    epochs: int = 40
+    patience: int = 3
+    dimension: int = 64
+    history_length: int = 50
+    batch_events: int = 2048
+    dropout: float = 0.3
+
+
+class SequenceModel(Stepped):
+    """A model of the next item; a subclass gives the encoder."""
+
+    settings: SequenceHyperparameters
+    signature = SequenceBatch(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32))
+
+    def __init__(self, items: ItemTable, settings: SequenceHyperparameters, *, seed: int) -> None:
+        """Make the item embedding and bias.
+
+        Args:
+            items: Item table.
+            settings: Hyper-parameters.
+            seed: Seed of the initial values.
+        """
+        super().__init__(items)
+        self.settings = settings
+        self.history_length = settings.history_length
+        random = keras.initializers.RandomNormal(stddev=0.05, seed=seed)
+        # An OOV bucket starts, and without events stays, at zero: nothing is known of the item.
+        start = np.array(random((items.sizes["item"], settings.dimension)))
+        start[items.vocabulary :] = 0.0
+        self.item_embedding = self.add_weight(start.shape, initializer=lambda *a, **k: start)
+        self.item_bias = self.prior_bias()
+        self.softmax = InBatchSoftmax(items.counts)
+
+    @abc.abstractmethod
+    def encode(self, events: tf.Tensor, there: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
+        """Return what is known after each event, float32 [B, T, d].
+
+        Args:
+            events: Embeddings, float32 [B, T, d].
+            there: False where there is padding, all of it before the first event, bool [B, T].
+            seed: Seed of the step's dropout, int32 [2]; None turns dropout off.
+        """
+
+    def hidden(self, rows: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
+        """Return h, float32 [B, T, d], of item rows, int32 [B, T], −1 before the first event."""
+        ids = tf.gather(self.item_ids["item"], tf.maximum(rows, 0))
+        return self.encode(tf.gather(self.item_embedding.value, ids), rows >= 0, seed=seed)
+
+    def epoch_batches(
+        self, events: Interactions, *, seed: int, epoch: int
+    ) -> Iterator[SequenceBatch]:
+        """See `Stepped.epoch_batches`; a batch's sequences are of like length."""
+        random = np.random.default_rng([seed, epoch])
+        start, end = cut_sequences(events, length=self.history_length)
+        if not len(end):
+            raise InputError("train split", "no user with two events", "sequences to learn from")
+        steps = end - start - 1
+        order = random.permutation(len(end))
+        order = order[np.argsort(steps[order], kind="stable")]
+        group = np.cumsum(steps[order]) // self.settings.batch_events
+        batches = np.split(order, np.flatnonzero(np.diff(group)) + 1)
+        for number in random.permutation(len(batches)):
+            chosen = batches[number]
+            length = int(steps[chosen].max(initial=0)) + 1
+            item = last_items(events, start[chosen], end[chosen], length=length)
+            yield SequenceBatch(item, np.array([seed + epoch, number], np.int32))
+
+    def batch_loss(self, batch: SequenceBatch) -> tf.Tensor:
+        """See `Stepped.batch_loss`."""
+        seen, following = batch.item[:, :-1], batch.item[:, 1:]
+        place = tf.where(seen >= 0)
+        h = tf.gather_nd(self.hidden(seen, seed=batch.seed), place)
+        rows, column = tf.unique(tf.gather_nd(following, place))
+        ids = tf.gather(self.item_ids["item"], rows)
+        scores = tf.matmul(h, tf.gather(self.item_embedding.value, ids), transpose_b=True)
+        scores += tf.gather(self.item_bias.value, ids)
+        return self.softmax(scores, rows, query=tf.range(tf.shape(h)[0]), column=column)
+
+    def index(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Retrieval.index`."""
+        ids = self.item_ids["item"]
+        return tf.gather(self.item_embedding.value, ids), tf.gather(self.item_bias.value, ids)
+
+    def score_all(
+        self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Retrieval.score_all`; without a history the items' bias decides."""
+        rows = compact(history, length=self.history_length)
+        last = self.hidden(rows, seed=None)[:, -1] * tf.cast(rows[:, -1:] >= 0, tf.float32)
+        return tf.matmul(last, vectors, transpose_b=True) + bias
+
+
+def cut_sequences(events: Interactions, *, length: int) -> tuple[Int64, Int64]:
+    """Cut each user's events into pieces in which every event but the first is predicted.
+
+    The last piece is the most recent `length` + 1 events; the piece before it ends with the event
+    it starts with, and so on, so that each event of a user but the first is predicted once.
+
+    Returns:
+        First event and one past the last event of each piece, [pieces] both.
+    """
+    user_start = np.flatnonzero(np.diff(events.owner, prepend=-1) != 0)
+    user_end = np.append(user_start[1:], len(events))
+    pieces = -(-(user_end - user_start - 1) // length)
+    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    end = np.repeat(user_end, pieces) - number * length
+    return np.maximum(end - length - 1, np.repeat(user_start, pieces)), end
+
+
+def compact(history: tf.Tensor, *, length: int) -> tf.Tensor:
+    """Bring the events of each row together at its end.
+
+    Args:
+        history: Item rows, int32 [B, L], most recent last, −1 is padding, anywhere.
+        length: Only so many most recent events of each row are kept.
+
+    Returns:
+        Item rows, int32 [B, T], padding first; 1 ≤ T ≤ max(length, 1), as few as the batch needs.
+    """
+    real = history >= 0
+    order = tf.argsort(tf.cast(real, tf.int32), axis=1, stable=True)
+    together = tf.gather(history, order, axis=1, batch_dims=1)
+    together = tf.pad(together, [[0, 0], [1, 0]], constant_values=-1)
+    most = tf.reduce_max(tf.reduce_sum(tf.cast(real, tf.int32), axis=1))
+    return together[:, -tf.clip_by_value(most, 1, length) :]
+
+
+def hide(values: tf.Tensor, *, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Return the values after dropout; a seed, int32 [2], because a resumed run must repeat it."""
+    return values if seed is None else tf.nn.experimental.stateless_dropout(values, rate, seed=seed)
