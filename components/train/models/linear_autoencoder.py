@@ -23,6 +23,7 @@ Loss shown: ‖X − XW‖² / ‖X‖², the share of X that is not reproduced.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,12 +104,7 @@ class LinearAutoencoder(ClosedForm):
 
     def fit_events(self, events: Interactions) -> float:
         """See `ClosedForm.fit_events`."""
-        taken = events.item < self.weighted
-        where = (events.owner[taken], events.item[taken])
-        shape = (int(events.owner.max()) + 1, self.weighted)
-        counts = scipy.sparse.csr_array((np.ones(taken.sum(), np.float32), where), shape=shape)
-        counts.sum_duplicates()
-        counts.data[:] = 1.0
+        counts = taken_items(events, items=self.weighted)
         self.item_weights, unexplained = ease_weights(counts, l2=self.settings.l2)
         return unexplained
 
@@ -137,6 +133,38 @@ class LinearAutoencoder(ClosedForm):
         return tf.tensor_scatter_nd_add(scores, place, self.settings.repeat * weight)
 
 
+def taken_items(events: Interactions, *, items: int) -> scipy.sparse.csr_array:
+    """Return X, 1 where a user took an item, sparse float32 [users, items]; no later items."""
+    taken = events.item < items
+    where = (events.owner[taken], events.item[taken])
+    shape = (int(events.owner.max()) + 1, items)
+    counts = scipy.sparse.csr_array((np.ones(taken.sum(), np.float32), where), shape=shape)
+    counts.sum_duplicates()
+    counts.data[:] = 1.0
+    return counts
+
+
+def regularised_inverse(gram: npt.NDArray[Any], *, l2: float) -> npt.NDArray[Any]:
+    """Return (gram + λI)⁻¹.
+
+    Args:
+        gram: A symmetric matrix [m, m] in Fortran order, float32 or float64; it is overwritten.
+        l2: λ.
+
+    Raises:
+        InputError: If there is no inverse.
+    """
+    gram[np.diag_indices_from(gram)] += l2
+    factorise, invert = scipy.linalg.lapack.get_lapack_funcs(("potrf", "potri"), (gram,))
+    factor, failed = factorise(gram, lower=1, overwrite_a=1)
+    if failed:
+        raise InputError("hyperparameter l2", f"{l2:g}, XᵀX + λI has no inverse", "a larger one")
+    inverse, _ = invert(factor, lower=1, overwrite_c=1)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    return np.asarray(inverse)
+
+
 def ease_weights(
     taken: scipy.sparse.csr_array, *, l2: float
 ) -> tuple[npt.NDArray[np.float32], float]:
@@ -154,13 +182,7 @@ def ease_weights(
     """
     gram = np.asfortranarray((taken.T @ taken).toarray(), np.float64)
     total = float(np.trace(gram))
-    gram[np.diag_indices_from(gram)] += l2
-    factor, failed = scipy.linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)
-    if failed:
-        raise InputError("hyperparameter l2", f"{l2:g}, XᵀX + λI has no inverse", "a larger one")
-    inverse, _ = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
+    inverse = regularised_inverse(gram, l2=l2)
     diagonal = np.diag(inverse).copy()
     # ‖X − XW‖² = Σ_j (P_jj − λ ‖P_·j‖²) / P_jj², because X − XW = X P diag(1/P_jj) and
     # P XᵀX P = P − λ P².

@@ -16,6 +16,7 @@ from components.train.models.matrix_factorization import (
     MatrixFactorizationHyperparameters,
 )
 from components.train.models.sasrec import Sasrec, SasrecHyperparameters
+from components.train.models.slist import Slist, SlistHyperparameters
 from components.train.models.two_tower import TwoTower, TwoTowerHyperparameters
 from components.train.retrieval import Stepped
 
@@ -38,6 +39,7 @@ MODELS: Mapping[str, ModelEntry] = {
     "linear_autoencoder": ModelEntry(LinearAutoencoderHyperparameters, LinearAutoencoder),
     "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
     "sasrec": ModelEntry(SasrecHyperparameters, Sasrec),
+    "slist": ModelEntry(SlistHyperparameters, Slist),
     "two_tower": ModelEntry(TwoTowerHyperparameters, TwoTower),
 }
 
