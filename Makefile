@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -42,10 +42,14 @@ bench-soak: .venv/ready  ## 10 minutes of load with a promote and two roll-backs
 
 # The peers have an environment of their own: they are compared with, and never a dependency.
 PEERS := build/bench/models/peers
-bench-models: .venv/ready  ## the models on MovieLens-100K (../shared/data or DATA=…) beside other libraries
+bench-models: .venv/ready  ## the models on MovieLens-100K (../shared/data or DATA=…) beside other libraries; then bench-beauty
 	test -x $(PEERS)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(PEERS)
 	$(BIN)/uv pip install --native-tls --quiet --python $(PEERS) -r benchmarks/models/peers.txt
 	$(BIN)/python -m benchmarks.models $(if $(DATA),--data $(DATA))
+	$(MAKE) bench-beauty
+
+bench-beauty: .venv/ready  ## the models of sequences on Amazon Beauty (../shared/data or BEAUTY=…)
+	$(BIN)/python -m benchmarks.beauty $(if $(BEAUTY),--data $(BEAUTY))
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving
