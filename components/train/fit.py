@@ -106,6 +106,7 @@ def train(
     if isinstance(model, ClosedForm):
         curve = fit_at_once(model, events, validator=validator, log_dir=log_dir)
     else:
+        model.prepare(events)
         curve = run_epochs(
             Trainer(model, model.settings),
             events,

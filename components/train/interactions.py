@@ -30,12 +30,15 @@ class Interactions:
         user: `user_id` of the transform graph, [events]; unknown users share OOV buckets.
         item: Row in the item table, [events].
         time_us: Microseconds since 1970, [events].
+        rating: How the user rated the item, NaN when they did not, [events]; None when the log has
+            no ratings.
     """
 
     owner: Int32
     user: Int32
     item: Int32
     time_us: Int64
+    rating: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -75,8 +78,10 @@ def read_interactions(
     Raises:
         InputError: If a split is missing or cannot be read.
     """
-    tables = [read_columns(folder, ["user", "item", "time"]) for folder in split_dirs]
-    log = pa.concat_tables(tables)
+    columns = ["user", "item", "time"]
+    log = pa.concat_tables(
+        [read_columns(folder, columns, optional=["rating"]) for folder in split_dirs]
+    )
     names = pa.array(items.names, pa.large_binary())
     rows = pc.index_in(log["item"].cast(pa.large_binary()), value_set=names)
     rows = rows.fill_null(-1).to_numpy().astype(np.int32)
@@ -87,7 +92,10 @@ def read_interactions(
     time_us = log["time"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
     order = np.lexsort((time_us, owner))
     order = order[rows[order] >= 0]
-    return Interactions(owner[order], user[order], rows[order], time_us[order])
+    rating = None
+    if "rating" in log.column_names:
+        rating = log["rating"].cast(pa.float32()).to_numpy()[order]
+    return Interactions(owner[order], user[order], rows[order], time_us[order], rating)
 
 
 def cut_baskets(
@@ -157,14 +165,26 @@ def last_items(events: Interactions, start: Int64, end: Int64, *, length: int) -
     return np.where(valid, events.item[np.maximum(place, 0)], np.int32(-1))
 
 
+def whole_users(events: Interactions) -> Baskets:
+    """Return one basket per user with all the user's events, which are its history, too."""
+    start = np.flatnonzero(np.diff(events.owner, prepend=-1) != 0)
+    end = np.append(start[1:], len(events))
+    return Baskets(events.user[start], start, end, start, end)
+
+
 def labels(events: Interactions, baskets: Baskets) -> tuple[Int32, Int32]:
     """Return the items of the baskets, one after the other.
 
     Returns:
         Number of the basket and item row of each label, int32 [labels] both.
     """
+    basket, place = places(baskets)
+    return basket, events.item[place]
+
+
+def places(baskets: Baskets) -> tuple[Int32, Int64]:
+    """Return the number of the basket and the event of each label, [labels] both."""
     lengths = baskets.end - baskets.start
     basket = np.repeat(np.arange(len(baskets), dtype=np.int32), lengths)
     before = np.cumsum(lengths) - lengths
-    place = np.arange(lengths.sum()) - np.repeat(before - baskets.start, lengths)
-    return basket, events.item[place]
+    return basket, np.arange(lengths.sum()) - np.repeat(before - baskets.start, lengths)

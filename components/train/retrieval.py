@@ -75,6 +75,13 @@ class Stepped(Retrieval):
     settings: Hyperparameters
     signature: Any
 
+    def prepare(self, events: Interactions) -> None:
+        """Take from the train split what no step learns; called once, before the first.
+
+        Raises:
+            InputError: If the events lack what the model learns from.
+        """
+
     @abc.abstractmethod
     def epoch_batches(self, events: Interactions, *, seed: int, epoch: int) -> Iterator[Batch]:
         """Yield an epoch's batches; the same seed and epoch give the same batches.

@@ -96,8 +96,13 @@ def string_tensor(values: pa.Array) -> tf.Tensor:
     return tf.constant(values.cast(pa.large_binary()).to_numpy(zero_copy_only=False), tf.string)
 
 
-def read_columns(folder: Path, columns: Sequence[str]) -> pa.Table:
+def read_columns(folder: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> pa.Table:
     """Read columns of every Parquet file in a folder, in order of name.
+
+    Args:
+        folder: The folder.
+        columns: Columns that must be there.
+        optional: Columns that are read when the first file has them.
 
     Raises:
         InputError: If there is no file, one cannot be read, or a column is missing.
@@ -106,10 +111,12 @@ def read_columns(folder: Path, columns: Sequence[str]) -> pa.Table:
     if not files:
         raise InputError(str(folder), "no Parquet file", "part-*.parquet")
     try:
+        first = pq.read_schema(files[0]).names
+        columns = [*columns, *(name for name in optional if name in first)]
         for file in files:
             missing = sorted(set(columns) - set(pq.read_schema(file).names))
             if missing:
                 raise InputError(f"{file}, column {missing[0]}", "no such column", "it")
-        return pa.concat_tables([pq.read_table(file, columns=list(columns)) for file in files])
+        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
     except (OSError, pa.ArrowException) as error:
         raise InputError(str(folder), str(error), "readable Parquet files") from error

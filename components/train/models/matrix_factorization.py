@@ -7,8 +7,9 @@ b_i starts at the log of the item's share of events, so that an unknown user, wh
 given the popular items.
 
 Loss: in-batch sampled softmax with logQ correction (`components/train/sampled_softmax.py`; Yi et
-al. 2019). Model: Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems"
-(IEEE Computer 2009), eq. 4 without the user's bias, which does not change an order of items.
+al. 2019), and λ / |events| · (Σ_u ‖p_u‖² + Σ_i ‖v_i‖²), λ = `l2`. Model: Koren, Bell & Volinsky,
+"Matrix Factorization Techniques for Recommender Systems" (IEEE Computer 2009), eq. 4 without the
+user's bias, which does not change an order of items.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from components.train.baskets import BasketHyperparameters, BasketModel
+from components.train.baskets import BasketBatch, BasketHyperparameters, BasketModel
 from components.train.items import ItemTable
 
 
@@ -26,13 +27,17 @@ class MatrixFactorizationHyperparameters(BasketHyperparameters):
 
     Attributes:
         dimension: Length of the vectors, d.
+        l2: λ, the weight of the vectors' squares; 0 costs nothing.
     """
 
     dimension: int = 64
+    l2: float = 0.0
 
 
 class MatrixFactorization(BasketModel):
     """See the file's docstring."""
+
+    settings: MatrixFactorizationHyperparameters
 
     def __init__(
         self, items: ItemTable, settings: MatrixFactorizationHyperparameters, *, seed: int
@@ -63,6 +68,15 @@ class MatrixFactorization(BasketModel):
         vectors = tf.gather(self.item_embedding.value, ids)
         scores = tf.matmul(tf.gather(self.user_embedding.value, user), vectors, transpose_b=True)
         return scores + tf.gather(self.item_bias.value, ids), rows, column
+
+    def batch_loss(self, batch: BasketBatch) -> tf.Tensor:
+        """See `Stepped.batch_loss`."""
+        loss = super().batch_loss(batch)
+        if self.settings.l2:
+            tables = (self.user_embedding, self.item_embedding)
+            squares = tf.add_n([tf.reduce_sum(tf.square(table.value)) for table in tables])
+            loss += self.settings.l2 / float(self.items.counts.sum()) * squares
+        return loss
 
     def index(self) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Retrieval.index`."""

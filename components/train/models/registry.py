@@ -15,6 +15,10 @@ from components.train.models.matrix_factorization import (
     MatrixFactorization,
     MatrixFactorizationHyperparameters,
 )
+from components.train.models.rating_factorization import (
+    RatingFactorization,
+    RatingFactorizationHyperparameters,
+)
 from components.train.models.sasrec import Sasrec, SasrecHyperparameters
 from components.train.models.slist import Slist, SlistHyperparameters
 from components.train.models.two_tower import TwoTower, TwoTowerHyperparameters
@@ -38,6 +42,7 @@ MODELS: Mapping[str, ModelEntry] = {
     "gru4rec": ModelEntry(Gru4recHyperparameters, Gru4rec),
     "linear_autoencoder": ModelEntry(LinearAutoencoderHyperparameters, LinearAutoencoder),
     "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
+    "rating_factorization": ModelEntry(RatingFactorizationHyperparameters, RatingFactorization),
     "sasrec": ModelEntry(SasrecHyperparameters, Sasrec),
     "slist": ModelEntry(SlistHyperparameters, Slist),
     "two_tower": ModelEntry(TwoTowerHyperparameters, TwoTower),
