@@ -105,7 +105,8 @@ class Supervisor:
         stopping.add_done_callback(self._stopping.discard)
 
     async def _end(self, server: ServerProcess, task: asyncio.Task[None], *, forget: bool) -> None:
-        if server.url is not None:
+        # A temporary service has no users: whoever asks it is who ends it.
+        if server.url is not None and not self._directory.temporary_of():
             await self._router.drained(server.url)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
