@@ -34,7 +34,7 @@ def local(
         "build/shop"
     ),
     as_of: Annotated[str, typer.Option(help="Drop events at or after this ISO date.")] = "",
-    model: Annotated[str, typer.Option(help="two_tower or matrix_factorization.")] = "two_tower",
+    model: Annotated[str, typer.Option(help="See components/train/README.md.")] = "two_tower",
     thresholds: Annotated[str, typer.Option(help="What the gate asks for, JSON.")] = "",
     service: Annotated[str, typer.Option(help="Name of the service.")] = "recommender",
     seed: Annotated[int, typer.Option(help="Seed of everything random in training.")] = 1,
