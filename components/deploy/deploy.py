@@ -1,6 +1,7 @@
 """From a published package to a canary that is ready, tried, and still without users."""
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from serving.platform import (
     InferencePlatform,
     PlatformError,
     Provenance,
+    RolloutRunning,
     ServiceStatus,
     connect,
 )
 
 _log = logging.getLogger(__name__)
+_BUSY_POLL_S = 5.0
 
 
 def deploy(
@@ -49,7 +52,7 @@ def deploy(
         InputError: If the package may not be deployed, in which case the platform was not asked
             for anything; if the candidate fails on servers of its own, in which case the service
             was not touched; or if it does not start or answers badly as the canary, in which case
-            it has been taken away again.
+            it has been taken away again; or if another rollout of the service is running.
     """
     if "://" not in package_uri:
         package_uri = str(Path(package_uri).expanduser().resolve())  # servers have their own cwd
@@ -59,9 +62,9 @@ def deploy(
         resource = build_inference_service(
             service=service, namespace=namespace, package_uri=package_uri, settings=settings
         )
-        if settings.infrastructure_check:
-            check_infrastructure(inference_platform, package, candidate=resource, settings=settings)
-        status = _put_on_trial(inference_platform, package, candidate=resource, settings=settings)
+        status = _deploy_when_free(
+            inference_platform, package, candidate=resource, settings=settings
+        )
     except PlatformError as error:
         raise InputError(service, str(error), "a platform that deploys it") from error
     candidate = status.canary or status.stable
@@ -91,6 +94,32 @@ def deploy(
     return release
 
 
+def _deploy_when_free(
+    platform: InferencePlatform,
+    package: VerifiedPackage,
+    *,
+    candidate: Mapping[str, Any],
+    settings: DeploySettings,
+) -> ServiceStatus:
+    """Try the candidate on its own, then as the canary, once no other rollout is running.
+
+    Raises:
+        RolloutRunning: If another one is running still after `wait_for_rollout_s`.
+    """
+    deadline = time.monotonic() + settings.wait_for_rollout_s
+    while True:
+        try:
+            if settings.infrastructure_check:
+                check_infrastructure(platform, package, candidate=candidate, settings=settings)
+            return _put_on_trial(platform, package, candidate=candidate, settings=settings)
+        except RolloutRunning as running:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise
+            _log.info("deploy: %s; waiting for at most %.0f s more", running, left_s)
+            time.sleep(min(_BUSY_POLL_S, left_s))
+
+
 def _put_on_trial(
     platform: InferencePlatform,
     package: VerifiedPackage,
@@ -115,6 +144,8 @@ def _put_on_trial(
                 timeout_s=settings.smoke_timeout_s,
                 latency_budget_ms=settings.latency_budget_ms,
             )
+    except RolloutRunning:
+        raise
     except (PlatformError, SmokeTestFailed) as error:
         canary = platform.status(service).canary
         # Another one is on trial when this one was refused; it is none of our business.

@@ -11,7 +11,7 @@ from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, smoke_test
 from components.errors import InputError
 from components.termination import exiting_on_sigterm
-from serving.platform import InferencePlatform, PlatformError, temporary_name
+from serving.platform import InferencePlatform, PlatformError, RolloutRunning, temporary_name
 
 
 def check_infrastructure(
@@ -34,6 +34,7 @@ def check_infrastructure(
     Raises:
         InputError: If it does not start, answers badly, or is not gone afterwards. The service was
             not touched.
+        RolloutRunning: If another rollout of the service is running.
     """
     metadata = candidate["metadata"]
     service = metadata["name"]
@@ -63,6 +64,8 @@ def check_infrastructure(
                     timeout_s=settings.smoke_timeout_s,
                     latency_budget_ms=settings.latency_budget_ms,
                 )
+    except RolloutRunning:
+        raise
     except (PlatformError, SmokeTestFailed) as error:
         raise InputError(
             service,

@@ -32,6 +32,8 @@ class DeploySettings:
         latency_budget_ms: Limit of the golden requests' median latency.
         infrastructure_check: Whether the candidate is tried as a temporary InferenceService of its
             own before the service is touched; that needs room for one more server meanwhile.
+        wait_for_rollout_s: How long to wait for another rollout of the service to end; 0 refuses
+            at once. KServe only: on one machine the other's canary is replaced.
         tf_threads: Threads TensorFlow computes on in each server.
         server_command: Program and arguments of a server to run in place of Shopflow's
             predictor; it finds the package in MODEL_DIR and its port in PORT.
@@ -70,6 +72,7 @@ class DeploySettings:
     smoke_timeout_s: float = 60.0
     latency_budget_ms: float = 500.0
     infrastructure_check: bool = True
+    wait_for_rollout_s: float = 0.0
     tf_threads: int = 1
     server_command: tuple[str, ...] = ()
     image: str = ""
@@ -138,6 +141,9 @@ class DeploySettings:
             "image",
             "more than one of image, runtime and server_command",
             "at most one",
+        )
+        _expect(
+            self.wait_for_rollout_s >= 0, "wait_for_rollout_s", self.wait_for_rollout_s, "0 or more"
         )
         self._check_scaling()
         self._check_environment()

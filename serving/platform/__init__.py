@@ -12,6 +12,7 @@ from serving.platform.interface import (
     RevisionFailed,
     RevisionMetrics,
     Rollback,
+    RolloutRunning,
     ServiceStatus,
     TemporaryService,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Provenance",
     "Revision",
     "RevisionFailed",
+    "RolloutRunning",
     "RevisionMetrics",
     "Rollback",
     "ServiceStatus",

@@ -25,6 +25,10 @@ class RevisionFailed(PlatformError):
     """A revision cannot become ready; the message carries the reason the server gave."""
 
 
+class RolloutRunning(PlatformError):
+    """Another rollout of the service is running; nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Revision:
     """One version of the model server, as the platform reports it.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from serving.platform.cluster import JSON, ApiError, Cluster, Outdated, path
-from serving.platform.interface import PlatformError
+from serving.platform.interface import RolloutRunning
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -46,7 +46,7 @@ class RolloutLeases:
             holder: What stands for the rollout: its candidate.
 
         Raises:
-            PlatformError: If another rollout has it.
+            RolloutRunning: If another one has it.
         """
         found = self._cluster.get(self._path(service))
         if found is not None:
@@ -62,7 +62,7 @@ class RolloutLeases:
             now = self._cluster.get(self._path(service))
             if now is None or now["spec"].get("holderIdentity") != holder:
                 if isinstance(error, Outdated):
-                    raise PlatformError(
+                    raise RolloutRunning(
                         f"{service}: found another rollout that was first"
                     ) from error
                 raise
@@ -95,7 +95,7 @@ class RolloutLeases:
             return
         age_s = (self._now() - _parse(renewed)).total_seconds()
         if age_s < spec.get("leaseDurationSeconds", 0):
-            raise PlatformError(
+            raise RolloutRunning(
                 f"{service}: found a rollout of {spec['holderIdentity']} seen {age_s:.0f} s ago, "
                 f"expected none; it is given up after {spec['leaseDurationSeconds']} s of silence"
             )

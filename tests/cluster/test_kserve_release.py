@@ -208,6 +208,18 @@ def test_deployment_beside_a_running_rollout_is_refused_and_leaves_it_alone(
     assert not release.others()
 
 
+def test_deployment_waits_for_the_running_rollout_to_end_when_told_to(release, packages):
+    assert rolled_out(release, release(packages[0]), release.platform()) == "promoted"
+    running = release.platform()
+    running.deploy(service(3))
+    ended = threading.Timer(2.0, running.roll_back, ["shop"], {"reason": "bad"})
+    ended.start()
+    release(packages[1], wait_for_rollout_s=120.0)
+    ended.join()
+    assert release.status().canary.storage_uri == packages[1]
+    assert release.status().stable.storage_uri == packages[0]
+
+
 def test_temporary_services_are_cleaned_up_from_the_command_line(release, packages):
     platform = release.platform()
     platform._temporary._now = lambda: datetime.now(UTC) - timedelta(hours=1)

@@ -186,6 +186,7 @@ def test_tensorflow_serving_gets_its_own_options():
         ('{"replicas": 1}', "serving: found key 'replicas', expected one of .*min_replicas"),
         ('{"ready_timeout_s": 1}', "found key 'ready_timeout_s'"),
         ('{"cpu": "2 cores"}', "serving: cpu: found 2 cores, expected a quantity"),
+        ('{"wait_for_rollout_s": -1}', "wait_for_rollout_s: found -1.0, expected 0 or more"),
         ('{"min_replicas": "x"}', "serving: min_replicas: found 'x'"),
         ('{"min_replicas": 3, "max_replicas": 2}', "max_replicas: found 2, expected at least min"),
         ('{"image": "predictor"}', "image: found predictor, expected registry/name:tag"),
