@@ -279,9 +279,13 @@ class LocalPlatform:
         """Stop the service and forget it."""
         self.stop(service)
         folder = self._directory(service).path
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            raise PlatformError(f"{service}: asked for its end, found {folder}")
+        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        # Again while a supervisor that came too late still has a file of its own in there.
+        while folder.exists():
+            if time.monotonic() > deadline:
+                raise PlatformError(f"{service}: asked for its end, found {folder}")
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(_POLL_S * folder.exists())
 
     def _directory(self, service: str) -> ServiceDirectory:
         return ServiceDirectory(self._root / check_name(service, "service"))

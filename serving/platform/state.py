@@ -104,10 +104,12 @@ class ServiceDirectory:
 
         Returns:
             A descriptor that holds the charge until it is closed or the process ends, however it
-            ends; None when another process has it.
+            ends; None when another process has it, or the service was deleted.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._supervisor_lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(self._supervisor_lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
