@@ -24,7 +24,8 @@ STEPPED = [name for name, entry in MODELS.items() if issubclass(entry.build, Ste
 def log_of(sequences: list[npt.NDArray[Any]]) -> Interactions:
     owner = np.repeat(np.arange(len(sequences), dtype=np.int32), [len(s) for s in sequences])
     time_us = np.concatenate([np.arange(len(s), dtype=np.int64) for s in sequences])
-    return Interactions(owner, owner, np.concatenate(sequences).astype(np.int32), time_us)
+    item = np.concatenate(sequences).astype(np.int32)
+    return Interactions(owner, owner, item, time_us, rating=(item % 5 + 1).astype(np.float32))
 
 
 def cycles(*, users: int, events: int) -> Interactions:
@@ -49,7 +50,9 @@ def table(events: Interactions) -> ItemTable:
 def build(name: str, events: Interactions, **settings: Any) -> Stepped:
     entry = find_model(name)
     tf.keras.utils.set_random_seed(1)
-    return entry.build(table(events), entry.settings(**settings), seed=1)
+    model = entry.build(table(events), entry.settings(**settings), seed=1)
+    model.prepare(events)
+    return model
 
 
 def take_epoch(trainer: Trainer, events: Interactions, epoch: int) -> list[float]:
