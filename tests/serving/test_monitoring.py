@@ -176,7 +176,7 @@ def test_feedback_about_another_revision_keeps_its_name_through_the_pod_monitor(
     assert predictor.post("/v1/feedback", json=report).status_code == 204
     settings = PrometheusSettings(prometheus.url)
     feedback = PrometheusFeedback(PrometheusApi(settings), FEEDBACK, now_s=time.monotonic)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while feedback.read("test", "shop", other) != FeedbackCounts(5, 2):
         assert time.monotonic() < deadline
         time.sleep(0.1)
