@@ -1,7 +1,7 @@
 """The shop's feedback by revision, as Prometheus has seen it."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serving.platform.counter_growth import CounterGrowth, Series
@@ -80,7 +80,29 @@ class PrometheusFeedback:
                 series = self._api.samples(selector, window_s=window_s)
             # Like two bounds of a histogram: a process that begins again does so with both.
             found += [replace(one, labels={**one.labels, "le": what}) for one in series]
+        if watch.read_at_s is not None:
+            found = _as_far_as_both(found)
         # Nobody has a reading to subtract when the first look failed.
         begins = watch.read_at_s is None and watch.missed
         (watch.growth.begin if begins else watch.growth.follow)(found)
         watch.read_at_s = now_s
+
+
+def _as_far_as_both(found: Sequence[Series]) -> list[Series]:
+    """Leave for the next look what only the counter that was asked for last has yet.
+
+    A scrape between the two questions is in the second answer alone. Were it counted, a process
+    that began again would have done so with one of its counters only.
+    """
+    ends: dict[frozenset[tuple[str, str]], float] = {}
+    for one in found:
+        whose = _process(one)
+        ends[whose] = min(ends.get(whose, one.samples[-1][0]), one.samples[-1][0])
+    return [
+        replace(one, samples=[sample for sample in one.samples if sample[0] <= ends[_process(one)]])
+        for one in found
+    ]
+
+
+def _process(series: Series) -> frozenset[tuple[str, str]]:
+    return frozenset(label for label in series.labels.items() if label[0] != "le")
