@@ -10,7 +10,7 @@ from components.deploy.inference_service import build_inference_service
 from components.deploy.infrastructure_check import check_infrastructure
 from components.deploy.package import VerifiedPackage, verify_package
 from components.deploy.settings import DeploySettings
-from components.deploy.smoke_test import SmokeTestFailed, smoke_test
+from components.deploy.smoke_test import SmokeTestFailed, try_canary
 from components.errors import InputError
 from components.release import Release
 from serving.platform import (
@@ -135,15 +135,7 @@ def _put_on_trial(
             timeout_s=settings.ready_timeout_s,
             provenance=Provenance(package.version, package.run, package.model_sha256),
         )
-        if status.canary is not None:
-            smoke_test(
-                platform,
-                service,
-                revision=status.canary.name,
-                requests=package.golden_requests,
-                timeout_s=settings.smoke_timeout_s,
-                latency_budget_ms=settings.latency_budget_ms,
-            )
+        try_canary(platform, status, package=package, settings=settings)
     except RolloutRunning:
         raise
     except (PlatformError, SmokeTestFailed) as error:

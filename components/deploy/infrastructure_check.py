@@ -8,7 +8,7 @@ from typing import Any
 from components.deploy.inference_service import build_inference_service
 from components.deploy.package import VerifiedPackage
 from components.deploy.settings import DeploySettings
-from components.deploy.smoke_test import SmokeTestFailed, smoke_test
+from components.deploy.smoke_test import SmokeTestFailed, try_canary
 from components.errors import InputError
 from components.termination import exiting_on_sigterm
 from serving.platform import InferencePlatform, PlatformError, RolloutRunning, temporary_name
@@ -55,15 +55,8 @@ def check_infrastructure(
                 use_s=settings.smoke_timeout_s,
             ) as status,
         ):
-            if status is not None and status.canary is not None:
-                smoke_test(
-                    platform,
-                    name,
-                    revision=status.canary.name,
-                    requests=package.golden_requests,
-                    timeout_s=settings.smoke_timeout_s,
-                    latency_budget_ms=settings.latency_budget_ms,
-                )
+            if status is not None:
+                try_canary(platform, status, package=package, settings=settings)
     except RolloutRunning:
         raise
     except (PlatformError, SmokeTestFailed) as error:

@@ -5,8 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.deploy.package import GoldenRequest
-from serving.platform import InferencePlatform, Prediction
+from components.deploy.package import GoldenRequest, VerifiedPackage
+from components.deploy.settings import DeploySettings
+from serving.platform import InferencePlatform, Prediction, ServiceStatus
 
 # Another processor adds floats in another order; a model that differs by more is another model.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
@@ -14,6 +15,30 @@ _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
 
 class SmokeTestFailed(RuntimeError):
     """The revision gave a golden request an answer no user should get."""
+
+
+def try_canary(
+    platform: InferencePlatform,
+    status: ServiceStatus,
+    *,
+    package: VerifiedPackage,
+    settings: DeploySettings,
+) -> None:
+    """Send the package's golden requests to a service's canary; without one there is nothing to do.
+
+    Raises:
+        SmokeTestFailed: See `smoke_test`.
+    """
+    if status.canary is None:
+        return
+    smoke_test(
+        platform,
+        status.service,
+        revision=status.canary.name,
+        requests=package.golden_requests,
+        timeout_s=settings.smoke_timeout_s,
+        latency_budget_ms=settings.latency_budget_ms,
+    )
 
 
 def smoke_test(
