@@ -6,18 +6,24 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.cli import run_step
 from components.errors import InputError
 
+if TYPE_CHECKING:  # kfp takes its time to load, and a wrong option is answered without it
+    from kfp.compiler import KubernetesManifestOptions
+
+    from pipelines.step_settings import PipelineSettings
+
 # name → (module, function that builds the pipeline from PipelineSettings)
 PIPELINES = {"recommender": ("pipelines.recommender", "recommender")}
 
 _REGISTRY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -43,50 +49,75 @@ def image_reference(registry: str, name: str, tag: str) -> str:
     return f"{registry}/{name}:{tag}"
 
 
+def check_pipeline(name: str) -> None:
+    """Refuse a name that there is no pipeline of.
+
+    Raises:
+        InputError: Names the pipelines, and the one that was probably meant.
+    """
+    if name not in PIPELINES:
+        close = difflib.get_close_matches(name, PIPELINES, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InputError("--pipeline", repr(name), f"one of {', '.join(PIPELINES)}{hint}")
+
+
+def manifest_options(name: str, tag: str, namespace: str) -> "KubernetesManifestOptions":
+    """Return how the `Pipeline` and `PipelineVersion` of a GitOps repository are called.
+
+    A version is called after its images, because it may not change once it is applied.
+
+    Args:
+        name: The pipeline.
+        tag: Tag or digest of its images.
+        namespace: Namespace of the manifests.
+
+    Raises:
+        InputError: If Kubernetes would refuse the namespace.
+    """
+    from kfp.compiler import KubernetesManifestOptions
+
+    if not _NAMESPACE.fullmatch(namespace):
+        raise InputError("--manifest-namespace", repr(namespace), "a Kubernetes namespace")
+    version = re.sub(r"[^a-z0-9]+", "-", tag.removeprefix("sha256:")[:40].lower()).strip("-")
+    return KubernetesManifestOptions(
+        pipeline_name=name,
+        pipeline_version_name=f"{name}-{version}",
+        namespace=namespace,
+        include_pipeline_manifest=True,
+    )
+
+
 def compile_pipeline(
-    name: str, out: Path, *, registry: str, tag: str, gpus: int = 0, accelerator: str
+    name: str,
+    out: Path,
+    settings: "PipelineSettings",
+    manifest: "KubernetesManifestOptions | None" = None,
 ) -> Path:
     """Compile one pipeline.
 
     Args:
         name: One of `PIPELINES`.
         out: Folder to write into.
-        registry: Registry and path of the images.
-        tag: Their tag or digest.
-        gpus: GPUs of the training step.
-        accelerator: Resource name of a GPU.
+        settings: Images, GPUs and what the cluster wants.
+        manifest: Given, Kubernetes manifests are written in place of the pipeline's YAML.
 
     Returns:
         The YAML file written, `<out>/<name>.yaml`.
-
-    Raises:
-        InputError: For a name there is no pipeline of, and for a bad registry, tag or count.
     """
-    if name not in PIPELINES:
-        close = difflib.get_close_matches(name, PIPELINES, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError("--pipeline", repr(name), f"one of {', '.join(PIPELINES)}{hint}")
-    if gpus < 0:
-        raise InputError("--gpus", str(gpus), "a number ≥ 0")
     from kfp import compiler
 
-    from pipelines.step_settings import PipelineSettings
-
-    settings = PipelineSettings(
-        pipeline_image=image_reference(registry, "shopflow-pipeline", tag),
-        train_image=image_reference(
-            registry, "shopflow-train-gpu" if gpus else "shopflow-pipeline", tag
-        ),
-        gpus=gpus,
-        accelerator=accelerator,
-    )
     module, function = PIPELINES[name]
     pipeline = getattr(importlib.import_module(module), function)(settings)
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{name}.yaml"
     with tempfile.TemporaryDirectory(dir=out) as folder:
         draft = Path(folder) / file.name
-        compiler.Compiler().compile(pipeline, str(draft))
+        compiler.Compiler().compile(
+            pipeline,
+            str(draft),
+            kubernetes_manifest_format=manifest is not None,
+            kubernetes_manifest_options=manifest,
+        )
         os.replace(draft, file)
     return file
 
@@ -100,8 +131,47 @@ def main(
     tag: Annotated[str, typer.Option(help="Immutable tag, or sha256: digest")] = "",
     gpus: Annotated[int, typer.Option(help="GPUs for the training step")] = 0,
     accelerator: Annotated[str, typer.Option(help="Resource name of a GPU")] = "nvidia.com/gpu",
+    node_selector: Annotated[
+        list[str] | None, typer.Option(help="key=value label of every step's node; repeatable")
+    ] = None,
+    train_node_selector: Annotated[
+        list[str] | None, typer.Option(help="The same, for the training step only")
+    ] = None,
+    toleration: Annotated[
+        list[str] | None,
+        typer.Option(help="key[=value][:effect] that every step tolerates; repeatable"),
+    ] = None,
+    train_toleration: Annotated[
+        list[str] | None, typer.Option(help="The same, for the training step only")
+    ] = None,
+    gcs_key_secret: Annotated[
+        str, typer.Option(help="Secret with a Google key as key.json; none: workload identity")
+    ] = "",
+    image_pull_secret: Annotated[
+        list[str] | None, typer.Option(help="Secret of the registry; repeatable")
+    ] = None,
+    step_timeout: Annotated[
+        list[str] | None, typer.Option(help="step=seconds that a step's pod may live; repeatable")
+    ] = None,
+    run_timeout: Annotated[int | None, typer.Option(help="Seconds that a run may take")] = None,
+    ttl: Annotated[
+        int | None, typer.Option(help="Seconds that a finished run's Workflow is kept")
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option(help="Let KFP reuse an equal earlier preprocess and train")
+    ] = True,
+    workspace_size: Annotated[
+        str, typer.Option(help="Size of a volume for checkpoints, such as 20Gi; none: no volume")
+    ] = "",
+    workspace_class: Annotated[str, typer.Option(help="Storage class of that volume")] = "",
+    manifest_namespace: Annotated[
+        str, typer.Option(help="Write Pipeline and PipelineVersion manifests for this namespace")
+    ] = "",
 ) -> None:
-    """Compile Shopflow's pipelines to YAML, to upload in the Kubeflow UI or submit by the SDK."""
+    """Compile Shopflow's pipelines to YAML, to upload in the Kubeflow UI or submit by the SDK.
+
+    The service account of a run is chosen when the run is made, not here.
+    """
     if list_pipelines:
         for name in PIPELINES:
             print(name)
@@ -110,11 +180,42 @@ def main(
     if names == [""]:
         raise InputError("command line", "no pipeline", "--pipeline NAME, --all or --list")
     for name in names:
-        print(
-            compile_pipeline(
-                name, out, registry=registry, tag=tag, gpus=gpus, accelerator=accelerator
-            )
-        )
+        check_pipeline(name)
+    if gpus < 0:
+        raise InputError("--gpus", str(gpus), "a number ≥ 0")
+    from pipelines.cluster_settings import (
+        ClusterSettings,
+        read_labels,
+        read_timeouts,
+        read_tolerations,
+    )
+    from pipelines.step_settings import PipelineSettings
+
+    settings = PipelineSettings(
+        pipeline_image=image_reference(registry, "shopflow-pipeline", tag),
+        train_image=image_reference(
+            registry, "shopflow-train-gpu" if gpus else "shopflow-pipeline", tag
+        ),
+        gpus=gpus,
+        accelerator=accelerator,
+        cluster=ClusterSettings(
+            node_selector=read_labels("--node-selector", node_selector or []),
+            train_node_selector=read_labels("--train-node-selector", train_node_selector or []),
+            tolerations=read_tolerations("--toleration", toleration or []),
+            train_tolerations=read_tolerations("--train-toleration", train_toleration or []),
+            gcs_key_secret=gcs_key_secret,
+            image_pull_secrets=tuple(image_pull_secret or []),
+            timeouts_s=read_timeouts("--step-timeout", step_timeout or []),
+            run_timeout_s=run_timeout,
+            ttl_s=ttl,
+            cache=cache,
+            workspace_size=workspace_size,
+            workspace_class=workspace_class,
+        ),
+    )
+    for name in names:
+        manifest = manifest_options(name, tag, manifest_namespace) if manifest_namespace else None
+        print(compile_pipeline(name, out, settings, manifest))
 
 
 if __name__ == "__main__":

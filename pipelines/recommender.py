@@ -87,6 +87,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
     @dsl.pipeline(
         name="shopflow-recommender",
         description="Behaviour log and catalogue to a served recommender, promoted by evidence",
+        pipeline_config=settings.cluster.pipeline_config(),
     )
     def pipeline(
         events_uri: str,
@@ -164,7 +165,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                     number - 1
                 ],
                 seed=seed,
-                checkpoint_root=checkpoint_root,
+                checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
             ).set_display_name(f"train, attempt {number}")
             configure(
                 trained, settings, cpu="4", memory="16G", retries=2, cache=True, accelerated=True

@@ -5,6 +5,7 @@ import dataclasses
 from kfp import dsl
 
 from components import images
+from pipelines.cluster_settings import ClusterSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class PipelineSettings:
         gpus: GPUs for training; 0 trains on the CPU.
         accelerator: Resource name of a GPU, used verbatim by KFP.
         max_retries: Upper limit of every step's retries; 0 where a person is waiting.
+        cluster: Nodes, secrets, timeouts: what only a cluster wants.
     """
 
     pipeline_image: str = images.PIPELINE_IMAGE
@@ -24,6 +26,7 @@ class PipelineSettings:
     gpus: int = 0
     accelerator: str = "nvidia.com/gpu"
     max_retries: int = 2
+    cluster: ClusterSettings = ClusterSettings()
 
 
 def configure(
@@ -50,8 +53,9 @@ def configure(
     task.set_container_image(settings.train_image if accelerated else settings.pipeline_image)
     task.set_cpu_request(cpu).set_cpu_limit(cpu)
     task.set_memory_request(memory).set_memory_limit(memory)
-    task.set_caching_options(enable_caching=cache)
+    task.set_caching_options(enable_caching=cache and settings.cluster.cache)
     if retries := min(retries, settings.max_retries):
         task.set_retry(num_retries=retries, backoff_duration="30s", backoff_factor=2)
     if accelerated and settings.gpus:
         task.set_accelerator_type(settings.accelerator).set_accelerator_limit(settings.gpus)
+    settings.cluster.apply(task, trains=accelerated)

@@ -103,6 +103,78 @@ def test_an_answer_is_never_asked_for_again(compiled):
         ), name
 
 
+CLUSTER_OPTIONS = (
+    "--node-selector", "pool=batch", "--train-node-selector", "gpu=a100",
+    "--toleration", "dedicated=ml:NoSchedule", "--train-toleration", "nvidia.com/gpu",
+    "--gcs-key-secret", "gcs-key", "--image-pull-secret", "registry", "--no-cache",
+    "--step-timeout", "train=7200", "--run-timeout", "86400", "--ttl", "3600",
+    "--workspace-size", "20Gi", "--workspace-class", "fast",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def on_a_cluster(tmp_path_factory):
+    """Pipeline spec and Kubernetes' part of it, with every option of a cluster given."""
+    out = tmp_path_factory.mktemp("cluster")
+    done = compile_("--all", *IMAGE_OPTIONS, "--out", str(out), *CLUSTER_OPTIONS)
+    assert done.returncode == 0, done.stderr
+    spec, platform = yaml.safe_load_all((out / "recommender.yaml").read_text(encoding="utf-8"))
+    return spec, platform["platforms"]["kubernetes"]
+
+
+def test_every_pod_gets_its_nodes_and_secrets_and_training_further_ones(on_a_cluster):
+    spec, kubernetes = on_a_cluster
+    pods = kubernetes["deploymentSpec"]["executors"]
+    assert set(pods) == set(spec["deploymentSpec"]["executors"])
+    assert len([name for name in pods if name.startswith("exec-train")]) == 3
+    for name, pod in pods.items():
+        trains = name.startswith("exec-train")
+        labels = {"pool": "batch"} | ({"gpu": "a100"} if trains else {})
+        assert pod["nodeSelector"]["labels"] == labels
+        assert pod["tolerations"][0] == {
+            "key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"
+        }  # fmt: skip
+        further = [{"key": "nvidia.com/gpu", "operator": "Exists"}] if trains else []
+        assert pod["tolerations"][1:] == further
+        assert pod.get("activeDeadlineSeconds") == ("7200" if trains else None)
+        assert pod["imagePullSecret"][0]["secretName"] == "registry"
+        (secret,) = pod["secretAsVolume"]
+        assert secret["secretName"] == "gcs-key" and not secret["optional"]
+        container = spec["deploymentSpec"]["executors"][name]["container"]
+        key = {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{secret['mountPath']}/key.json"}
+        assert key in container["env"]
+
+
+def test_a_run_has_its_limits_and_a_volume_for_checkpoints(on_a_cluster):
+    spec, kubernetes = on_a_cluster
+    config = kubernetes["pipelineConfig"]
+    assert (config["activeDeadlineSeconds"], config["resourceTtlOnCompletion"]) == (86400, 3600)
+    assert config["workspace"]["size"] == "20Gi"
+    assert config["workspace"]["kubernetes"]["pvcSpecPatch"]["storageClassName"] == "fast"
+    roots = {
+        task["inputs"]["parameters"]["checkpoint_root"]["runtimeValue"]["constant"]
+        for (_, name), task in tasks(spec).items()
+        if name.startswith("train")
+    }
+    assert roots == {"{{$.workspace_path}}/checkpoints"}
+    assert not any(
+        task.get("cachingOptions", {}).get("enableCache") for task in tasks(spec).values()
+    )
+
+
+def test_manifests_for_a_gitops_repository_hold_the_same_pipeline(tmp_path):
+    options = ("--all", *IMAGE_OPTIONS, "--out", str(tmp_path))
+    assert compile_(*options, "--manifest-namespace", "shop").returncode == 0
+    manifests = yaml.safe_load_all((tmp_path / "recommender.yaml").read_text(encoding="utf-8"))
+    pipeline, version = manifests
+    assert pipeline["kind"] == "Pipeline" and version["kind"] == "PipelineVersion"
+    assert pipeline["metadata"] == {"name": "recommender", "namespace": "shop"}
+    assert version["metadata"] == {"name": "recommender-0-1-0", "namespace": "shop"}
+    assert version["spec"]["pipelineName"] == "recommender"
+    golden = (GOLDEN / "recommender.yaml").read_text(encoding="utf-8")
+    assert version["spec"]["pipelineSpec"] == next(yaml.safe_load_all(golden))
+
+
 def test_a_digest_is_joined_with_an_at_sign(tmp_path):
     digest = "sha256:" + "0" * 64
     options = ("--registry", "registry.example/shopflow", "--tag", digest, "--out", str(tmp_path))
@@ -119,6 +191,15 @@ def test_a_digest_is_joined_with_an_at_sign(tmp_path):
         (("--all", "--registry", "https://registry.example", "--tag", "1"), "no https://"),
         (("--all", "--tag", "1"), "--registry: found ''"),
         (("--all", *IMAGE_OPTIONS, "--gpus", "-1"), "a number ≥ 0"),
+        (("--all", *IMAGE_OPTIONS, "--node-selector", "pool"), "a label as key=value"),
+        (("--all", *IMAGE_OPTIONS, "--toleration", "a=b:Never"), "NoSchedule, PreferNoSchedule"),
+        (("--all", *IMAGE_OPTIONS, "--gcs-key-secret", "My_Key"), "a Secret's name"),
+        (("--all", *IMAGE_OPTIONS, "--step-timeout", "trian=60"), "ingest, preprocess, train"),
+        (("--all", *IMAGE_OPTIONS, "--step-timeout", "train=0"), "step=seconds"),
+        (("--all", *IMAGE_OPTIONS, "--run-timeout", "0"), "a number > 0"),
+        (("--all", *IMAGE_OPTIONS, "--workspace-size", "20"), "a size such as 20Gi"),
+        (("--all", *IMAGE_OPTIONS, "--workspace-class", "fast"), "no --workspace-size"),
+        (("--all", *IMAGE_OPTIONS, "--manifest-namespace", "A b"), "a Kubernetes namespace"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_leaves_nothing(options, told, tmp_path):
