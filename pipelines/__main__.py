@@ -11,6 +11,7 @@ from components.errors import InputError
 from components.ingest.config import load_config
 from components.rollout.options import BusinessMetric, MaxBusinessDrop, OnTimeoutOption
 from components.rollout.policy import RolloutPolicy, parse_on_timeout
+from pipelines.client import commands, schedule_commands
 from pipelines.local import newest_artifact
 from pipelines.local_release import release_locally
 from pipelines.visits import Visit, visits_of_the_test_window
@@ -18,9 +19,9 @@ from pipelines.visits import Visit, visits_of_the_test_window
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
-@app.callback()
-def main() -> None:
-    """Run Shopflow's pipelines."""
+for command in (commands.upload, commands.run, commands.runs, commands.logs):
+    app.command()(command)
+app.add_typer(schedule_commands.app, name="schedule")
 
 
 @app.command()

@@ -83,11 +83,16 @@ class StepLog:
     def _finish(self, step: str, succeeded: bool, now_s: float) -> None:
         seconds = now_s - self._began
         self.seconds[step] = seconds
-        mark = "[green]✓[/green]" if succeeded else "[red]✗[/red]"
-        line = f"{mark} {step:<12} {seconds:6.1f} s  [dim]{escape(self._said)}[/dim]"
+        line = step_line(step, succeeded, seconds, self._said)
         self._progress.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
         if not succeeded:
             self.failed_step, self.reason = step, self._error
+
+
+def step_line(step: str, succeeded: bool, seconds: float, said: str) -> str:
+    """Return the line of a step that has ended, in rich's markup."""
+    mark = "[green]✓[/green]" if succeeded else "[red]✗[/red]"
+    return f"{mark} {step:<12} {seconds:6.1f} s  [dim]{escape(said)}[/dim]"
 
 
 def step_progress(console: Console) -> Progress:

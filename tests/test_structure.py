@@ -54,7 +54,7 @@ def test_components_reach_serving_only_through_the_platform():
 
 def test_importing_pipelines_loads_no_tensorflow():
     program = (
-        "import sys, compile, pipelines.recommender\n"
+        "import sys, compile, pipelines.recommender, pipelines.__main__\n"
         "print([m for m in sys.modules if m.split('.')[0] in "
         "{'tensorflow', 'tensorflow_transform', 'apache_beam', 'keras', 'kserve'}])"
     )
