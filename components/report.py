@@ -5,15 +5,16 @@ no request leaves the page, so style and plots are inline.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 import markupsafe
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 _INK, _SOFT, _LINE, _ACCENT = "#1d2733", "#5c6b7a", "#e3e8ee", "#2563eb"
 
@@ -115,17 +116,8 @@ def line_plot(
         axes.plot(
             x, y, label=name, linewidth=1.6, marker="o" if len(x) < 20 else None, markersize=3
         )
-    for axis, set_scale, logarithmic in (
-        (axes.xaxis, axes.set_xscale, log_x),
-        (axes.yaxis, axes.set_yscale, log_y),
-    ):
-        if logarithmic:
-            set_scale("log")
-            # Plain numbers at the powers of ten: easier to read, and drawn in half the time.
-            axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-            axis.set_minor_locator(NullLocator())
-    if not log_x and all(float(value).is_integer() for x, _ in series.values() for value in x):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _scale(axes.xaxis, axes.set_xscale, [x for x, _ in series.values()], logarithmic=log_x)
+    _scale(axes.yaxis, axes.set_yscale, [], logarithmic=log_y)
     if x_ticks is not None:
         axes.set_xticks(list(x_ticks), labels=list(x_ticks.values()))
     axes.set_xlabel(x_label)
@@ -133,6 +125,41 @@ def line_plot(
     axes.grid(visible=True, color=_LINE)
     if len(series) > 1:
         axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def scatter_plot(
+    groups: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+    steps: tuple[str, Sequence[float], Sequence[float]] | None = None,
+    height: float = 3.2,
+) -> markupsafe.Markup:
+    """Return points as inline SVG, each group with a marker of its own.
+
+    Args:
+        groups: Name → (x values, y values), each of length [points].
+        x_label: Text under the x axis, with its unit.
+        y_label: Text above the y axis, with its unit.
+        log_x: Whether the x axis is logarithmic.
+        steps: A line in steps besides: its name, x values and y values.
+        height: Of the plot, in inches.
+    """
+    figure, axes = _figure(height=height)
+    for marker, (name, (x, y)) in zip("oxs^", groups.items(), strict=False):
+        axes.plot(x, y, label=name, linestyle="", marker=marker, markersize=6)
+    if steps is not None:
+        name, x, y = steps
+        axes.step(x, y, where="post", label=name, color=_SOFT, linewidth=1.2)
+    _scale(axes.xaxis, axes.set_xscale, [x for x, _ in groups.values()], logarithmic=log_x)
+    if log_x:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set_xlabel(x_label)
+    axes.set_title(y_label, loc="left", fontsize=9, color=_SOFT)
+    axes.grid(visible=True, color=_LINE)
+    axes.legend(frameon=False)
     return _svg(figure)
 
 
@@ -178,6 +205,23 @@ def _figure(*, height: float) -> tuple[Figure, Axes]:
     axes.tick_params(labelsize=8, colors=_INK)
     axes.set_prop_cycle(color=[_ACCENT, "#d97706", "#15803d", "#9333ea", "#be123c", "#0e7490"])
     return figure, axes
+
+
+def _scale(
+    axis: Axis,
+    set_scale: Callable[[str], None],
+    values: Sequence[Sequence[float]],
+    *,
+    logarithmic: bool,
+) -> None:
+    """Make an axis logarithmic; where every value is a whole number, let it tick only at those."""
+    if logarithmic:
+        set_scale("log")
+        # Plain numbers at the powers of ten: easier to read, and drawn in half the time.
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_minor_locator(NullLocator())
+    elif values and all(float(value).is_integer() for some in values for value in some):
+        axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _svg(figure: Figure) -> markupsafe.Markup:

@@ -61,7 +61,8 @@ class StepLog:
         """Show the running step in `progress`, and above it a line for each that has ended."""
         self._progress = progress
         self._task = progress.add_task("starting", said="")
-        self._step, self._began, self._error, self._said = "", 0.0, "", ""
+        self._step, self._error, self._said = "", "", ""
+        self._began: dict[str, list[float]] = {}  # tasks of a loop have one name, and run together
         self.failed_step: str | None = None
         self.reason = ""
         self.seconds: dict[str, float] = {}
@@ -70,7 +71,8 @@ class StepLog:
         """Take one line of the log, written at `now_s` on a clock that only goes forward."""
         line = _COLOUR.sub("", line).rstrip()
         if match := _STARTED.search(line):
-            self._step, self._began, self._error, self._said = match[1], now_s, "", ""
+            self._step, self._error, self._said = match[1], "", ""
+            self._began.setdefault(match[1], []).append(now_s)
             self._progress.reset(self._task, description=self._step, said="")
         elif match := _FINISHED.search(line):
             self._finish(match[1], match[2] == "SUCCESS", now_s)
@@ -81,7 +83,7 @@ class StepLog:
             self._progress.update(self._task, said=self._said)
 
     def _finish(self, step: str, succeeded: bool, now_s: float) -> None:
-        seconds = now_s - self._began
+        seconds = now_s - self._began[step].pop(0)
         self.seconds[step] = seconds
         line = step_line(step, succeeded, seconds, self._said)
         self._progress.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")

@@ -13,6 +13,7 @@ from components.train.component import train
 from pipelines.configs import config_parameter
 from pipelines.refusal import refuse
 from pipelines.step_settings import PipelineSettings, configure
+from pipelines.tuning import keep, search_pipeline
 
 ATTEMPTS = 3
 
@@ -84,6 +85,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         # No retry: a rollback is an answer, and asking again would not change it.
         configure(rolled_out, settings, cpu="500m", memory="1G")
 
+    search = search_pipeline(settings)
+
     @dsl.pipeline(
         name="shopflow-recommender",
         description="Behaviour log and catalogue to a served recommender, promoted by evidence",
@@ -99,6 +102,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         hyperparameters_1: str = "{}",
         hyperparameters_2: str = '{"learning_rate": 0.001}',
         hyperparameters_3: str = '{"learning_rate": 0.001, "dimension": 64}',
+        tune_trials: int = 0,
+        tune_parallel: int = 2,
+        search_space: str = "",
         seed: int = 1,
         checkpoint_root: str = "",
         thresholds: str = "",
@@ -128,6 +134,11 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 Those of the other attempts are for two_tower: give your own with another model.
             hyperparameters_2: Of the second attempt, made when the gate refused the first.
             hyperparameters_3: Of the third attempt, made when the gate refused the second.
+            tune_trials: Trials of a search for the first attempt's hyper-parameters, which starts
+                from hyperparameters_1; 0 leaves it out.
+            tune_parallel: Tasks that share the trials.
+            search_space: What is searched (JSON), see components/tune/README.md; empty = the
+                model's own ranges.
             seed: Seed of everything random in training.
             checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
@@ -154,6 +165,26 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         analysed = preprocess(events=cleaned.outputs["events"], schema=cleaned.outputs["schema"])
         configure(analysed, settings, cpu="2", memory="8G", retries=2, cache=True)
 
+        with dsl.If(tune_trials > 0, name="tune"):
+            searched = search(
+                events=cleaned.outputs["events"],
+                catalogue=cleaned.outputs["catalogue"],
+                schema=cleaned.outputs["schema"],
+                transform_graph=analysed.outputs["transform_graph"],
+                model_name=model_name,
+                hyperparameters=hyperparameters_1,
+                search_space=search_space,
+                trials=tune_trials,
+                parallel=tune_parallel,
+                seed=seed,
+                store_uri=store_uri,
+                checkpoint_root=checkpoint_root,
+            ).set_caching_options(False)
+        with dsl.Else(name="no-search"):
+            kept = keep(hyperparameters=hyperparameters_1)
+            configure(kept, settings, cpu="100m", memory="512M", retries=1)
+        tuned = dsl.OneOf(searched.output, kept.output)
+
         def attempt(number: int) -> None:
             trained = train(
                 events=cleaned.outputs["events"],
@@ -161,9 +192,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 schema=cleaned.outputs["schema"],
                 transform_graph=analysed.outputs["transform_graph"],
                 model_name=model_name,
-                hyperparameters=(hyperparameters_1, hyperparameters_2, hyperparameters_3)[
-                    number - 1
-                ],
+                hyperparameters=(tuned, hyperparameters_2, hyperparameters_3)[number - 1],
                 seed=seed,
                 checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
             ).set_display_name(f"train, attempt {number}")

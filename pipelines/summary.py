@@ -16,6 +16,7 @@ KEPT_RUNS = 2
 _FEW_ANSWERS = 30  # the share of fewer is chance
 REPORTS = (
     "data_report",
+    "tuning_report",
     "training_report",
     "evaluation_report",
     "shadow_report",

@@ -39,7 +39,7 @@ def tasks(spec):
         (number, name): task
         for number, dag in enumerate(dags)
         for name, task in dag["tasks"].items()
-        if not name.startswith("condition")
+        if not name.startswith(("condition", "for-loop"))
     }
 
 
@@ -76,7 +76,7 @@ def test_only_training_gets_the_gpus(compiled):
         for name, container in executors(compiled).items()
         if "accelerator" in container["resources"]
     }
-    assert set(with_gpus) == {"train", "train-2", "train-3"}
+    assert set(with_gpus) == {"train", "train-2", "train-3", "trials"}
     for accelerator in with_gpus.values():
         assert accelerator["resourceType"] == "nvidia.com/gpu"
         assert accelerator["resourceCount"] == "2"
@@ -99,7 +99,7 @@ def test_only_steps_that_depend_on_their_inputs_alone_are_cached(compiled):
 def test_an_answer_is_never_asked_for_again(compiled):
     for (_, name), task in tasks(compiled).items():
         assert ("retryPolicy" in task) != name.startswith(
-            ("shadow", "rollout", "refuse", "release")
+            ("shadow", "rollout", "refuse", "release", "search")
         ), name
 
 

@@ -1,8 +1,8 @@
-"""The train step as a KFP component."""
+"""The train step as a KFP component, and the trials of a search for its hyper-parameters."""
 
 from kfp import dsl
 
-from components.images import TRAIN_IMAGE
+from components.images import PIPELINE_IMAGE, TRAIN_IMAGE
 
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
@@ -52,3 +52,86 @@ def train(
     )
     model.metadata["eval_ndcg_at_10"] = summary.ndcg
     model.metadata["best_epoch"] = summary.best_epoch
+
+
+@dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
+def plan_trials(
+    model_name: str,
+    hyperparameters: str,
+    search_space: str,
+    trials: int,
+    parallel: int,
+) -> list[int]:
+    """Check what a search is asked to do, and number the tasks that share its trials.
+
+    Args:
+        model_name: Name in the registry.
+        hyperparameters: JSON object: trial 0, and what the space does not name.
+        search_space: JSON object; "" is the model's own space.
+        trials: Trials of the whole search.
+        parallel: Most tasks at a time.
+    """
+    from components.train.settings import TrainSettings
+    from components.train.trials.settings import SearchSettings, plan_workers
+
+    return plan_workers(
+        SearchSettings(
+            train=TrainSettings(model=model_name, hyperparameters=hyperparameters),
+            space=search_space,
+            trials=trials,
+        ),
+        parallel=parallel,
+    )
+
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def trials(
+    events: dsl.Input[dsl.Dataset],
+    catalogue: dsl.Input[dsl.Dataset],
+    schema: dsl.Input[dsl.Artifact],
+    transform_graph: dsl.Input[dsl.Artifact],
+    worker: int,
+    count: int,
+    parallel: int,
+    study_root: str,
+    model_name: str = "two_tower",
+    hyperparameters: str = "{}",
+    search_space: str = "",
+    seed: int = 1,
+    checkpoint_root: str = "",
+) -> str:
+    """Run one task's share of a search's trials; returns where their study is.
+
+    Args:
+        events: Parquet, split into train, eval and test; the test split is not read.
+        catalogue: Parquet, one row per item.
+        schema: tensorflow_metadata Schema of the events, text proto.
+        transform_graph: TensorFlow Transform output.
+        worker: Number of this task, from 0.
+        count: Trials of the whole search.
+        parallel: Most tasks at a time, as given to plan_trials.
+        study_root: Folder or gs:// prefix of what trials publish.
+        model_name: Name in the registry.
+        hyperparameters: JSON object: trial 0, and what the space does not name.
+        search_space: JSON object; "" is the model's own space.
+        seed: Seed of every random choice.
+        checkpoint_root: Folder or URI; a killed trial goes on there. Empty: it begins again.
+    """
+    from pathlib import Path
+
+    from components.train.settings import TrainSettings
+    from components.train.trials.settings import SearchSettings
+    from components.train.trials.worker import run_trials
+
+    settings = TrainSettings(model=model_name, hyperparameters=hyperparameters, seed=seed)
+    return run_trials(
+        events_dir=Path(events.path),
+        catalogue_dir=Path(catalogue.path),
+        schema_path=Path(schema.path),
+        transform_graph_dir=Path(transform_graph.path),
+        search=SearchSettings(train=settings, space=search_space, trials=count),
+        study_root=study_root,
+        checkpoint_root=checkpoint_root,
+        worker=worker,
+        workers=min(parallel, count),
+    )

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -16,16 +17,28 @@ from components.train.checkpoint import Checkpoint, Epoch, Progress, training_ke
 from components.train.closed_form import ClosedForm
 from components.train.curves import best_epoch, write_training_report
 from components.train.export import export_model
-from components.train.hyperparameters import Hyperparameters, parse_hyperparameters
-from components.train.interactions import Interactions, read_interactions
-from components.train.items import build_item_table
+from components.train.hyperparameters import (
+    Hyperparameters,
+    ModelSettings,
+    parse_hyperparameters,
+)
+from components.train.interactions import Interactions
 from components.train.loop import Trainer
 from components.train.models.registry import find_model
+from components.train.retrieval import Retrieval
 from components.train.settings import TrainSettings
-from components.train.tables import FeatureGraph
+from components.train.training_data import TrainingData, read_training_data
 from components.train.validation import Validator, make_questions
 
 _log = logging.getLogger(__name__)
+
+# Asked after each epoch with the curve so far; True ends the training there.
+Stop = Callable[[tuple[Epoch, ...]], bool]
+
+
+def never_stop(curve: tuple[Epoch, ...]) -> bool:
+    """Let a training go on until its own settings end it."""
+    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,41 +95,17 @@ def train(
     """
     entry = find_model(settings.model)
     chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
-    keras.utils.set_random_seed(settings.seed)
-    # So that the same seed gives the same curve, and a resumed run the same result.
-    tf.config.experimental.enable_op_determinism()
-    graph = FeatureGraph(transform_graph_dir)
-    items = build_item_table(catalogue_dir, events_dir / "train", graph=graph)
-    events = read_interactions([events_dir / "train"], graph=graph, items=items)
-    if len(events) == 0:
-        raise InputError(str(events_dir / "train"), "0 events", "at least one")
-    model = entry.build(items, chosen, seed=settings.seed)
-    both = read_interactions([events_dir / "train", events_dir / "eval"], graph=graph, items=items)
-    questions = make_questions(
-        both,
-        since_us=int(events.time_us.max()) + 1,
-        users=settings.eval_users,
-        history_length=model.history_length,
-        seed=settings.seed,
+    data = read_training_data(
+        events_dir=events_dir, catalogue_dir=catalogue_dir, transform_graph_dir=transform_graph_dir
     )
-    data = [events_dir / "train", events_dir / "eval", catalogue_dir]
+    files = [events_dir / "train", events_dir / "eval", catalogue_dir]
     text = f"{settings} {chosen} {schema_path.read_text(encoding='utf-8')}"
-    checkpoint = Checkpoint(checkpoint_root, training_key(data, transform_graph_dir, text))
-    validator = Validator(model, questions)
-    if isinstance(model, ClosedForm):
-        curve = fit_at_once(model, events, validator=validator, log_dir=log_dir)
-    else:
-        model.prepare(events)
-        curve = run_epochs(
-            Trainer(model, model.settings),
-            events,
-            model.settings,
-            validator=validator,
-            checkpoint=checkpoint,
-            log_dir=log_dir,
-            seed=settings.seed,
-        )
-    export_model(model, items, graph=graph, model_dir=model_dir)
+    checkpoint = Checkpoint(checkpoint_root, training_key(files, transform_graph_dir, text))
+    model, curve = fit_model(
+        data, chosen, settings=settings, checkpoint=checkpoint, log_dir=log_dir
+    )
+    items = data.items
+    export_model(model, items, graph=data.graph, model_dir=model_dir)
     write_training_report(
         report_path,
         curve,
@@ -129,12 +118,64 @@ def train(
     best = best_epoch(curve)
     _log.info(
         "train: %s, %s events, %s items, epoch %d of %d kept, NDCG@10 %.4f on eval",
-        settings.model, f"{len(events):,}", f"{len(items):,}",
+        settings.model, f"{len(data.events):,}", f"{len(items):,}",
         best + 1, len(curve), curve[best].ndcg,
     )  # fmt: skip
     return TrainSummary(
-        settings.model, len(curve), best + 1, curve[best].ndcg, len(events), len(items), curve
+        settings.model, len(curve), best + 1, curve[best].ndcg, len(data.events), len(items), curve
     )
+
+
+def fit_model(
+    data: TrainingData,
+    chosen: ModelSettings,
+    *,
+    settings: TrainSettings,
+    checkpoint: Checkpoint,
+    log_dir: Path,
+    stop: Stop = never_stop,
+) -> tuple[Retrieval, tuple[Epoch, ...]]:
+    """Build a model and fit it; its best epoch's weights are in it at the end.
+
+    Args:
+        data: What it learns from and is judged on.
+        chosen: Its hyper-parameters.
+        settings: Which model, its seed, and how many users judge it.
+        checkpoint: Where a killed training goes on.
+        log_dir: Folder for TensorBoard logs.
+        stop: Asked after each epoch with the curve so far.
+
+    Returns:
+        The model and its curve, also the epochs of an earlier, killed run.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    # So that the same seed gives the same curve, and a resumed run the same result.
+    tf.config.experimental.enable_op_determinism()
+    model = find_model(settings.model).build(data.items, chosen, seed=settings.seed)
+    questions = make_questions(
+        data.with_eval,
+        since_us=int(data.events.time_us.max()) + 1,
+        users=settings.eval_users,
+        history_length=model.history_length,
+        seed=settings.seed,
+    )
+    validator = Validator(model, questions)
+    if isinstance(model, ClosedForm):
+        curve = fit_at_once(model, data.events, validator=validator, log_dir=log_dir)
+        stop(curve)
+        return model, curve
+    model.prepare(data.events)
+    curve = run_epochs(
+        Trainer(model, model.settings),
+        data.events,
+        model.settings,
+        validator=validator,
+        checkpoint=checkpoint,
+        log_dir=log_dir,
+        seed=settings.seed,
+        stop=stop,
+    )
+    return model, curve
 
 
 def fit_at_once(
@@ -160,6 +201,7 @@ def run_epochs(
     checkpoint: Checkpoint,
     log_dir: Path,
     seed: int,
+    stop: Stop,
 ) -> tuple[Epoch, ...]:
     """Train until the epochs are done or stop helping; leave the best weights in the model.
 
@@ -181,6 +223,8 @@ def run_epochs(
                 best = trainer.state()
             _log_epoch(len(curve), curve[-1])
             checkpoint.save(Progress(curve, trainer.state(), best))
+            if stop(curve):
+                break
     trainer.restore(best)
     return curve
 

@@ -2,14 +2,21 @@
 
 import dataclasses
 import json
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from components.errors import InputError
+from components.study.space import Space
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What can be set of a model; every field is an int or a float."""
+    """What can be set of a model; every field is an int or a float.
+
+    Attributes:
+        search_space: What a search for good ones tries when nothing else is asked for.
+    """
+
+    search_space: ClassVar[Space] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -182,12 +182,24 @@ def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deploy
     tmp_path_factory, workspace
 ):
     shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1, shuffled=True)
-    done, _ = run(shop, workspace)
+    # A search is no way around the gate: the best of four of them is a model of nothing, too.
+    space = json.dumps({"learning_rate": {"low": 0.001, "high": 0.01}})
+    few = json.dumps({"epochs": 1})
+    done, _ = run(shop, workspace, hyperparameters_1=few, tune_trials=4, search_space=space)
     assert done.failed_step == "refuse"
     assert "all 3 attempts" in done.reason
     assert "ndcg@10" in done.reason
     steps = list(done.seconds)
     assert [s.split("-")[0] for s in steps].count("train") == 3
+    assert [s for s in steps if s in ("plan-trials", "trials", "tune", "keep")] == [
+        "plan-trials", "trials", "tune",
+    ]  # fmt: skip
+    assert len(list(workspace.glob("models/_studies/*/trials/*/end.json"))) == 4
+    assert " of 4 is used" in done.artifact("tuning_report").read_text(encoding="utf-8")
+    tuned = json.loads((done.folder / "tune" / "executor_output.json").read_text("utf-8"))
+    first = json.loads(tuned["parameterValues"]["Output"])
+    page = (done.folder / "train" / "training_report").read_text(encoding="utf-8")
+    assert first["epochs"] == 1 and str(first["learning_rate"]) in page
     assert not any(s.startswith(("package", "deploy", "shadow", "rollout")) for s in steps)
     assert published(workspace) == []
     # No call reached the platform: it makes its folder with the first one that changes anything.

@@ -14,10 +14,12 @@ instead of BPR or TOP1.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
+from components.study.space import Range, Space
 from components.train.items import ItemTable
 from components.train.sequences import SequenceHyperparameters, SequenceModel, hide
 
@@ -31,6 +33,14 @@ class Gru4recHyperparameters(SequenceHyperparameters):
     """
 
     units: int = 128
+
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(0.0003, 0.01, log=True),
+        "dimension": Range(32, 128, log=True),
+        "dropout": Range(0.0, 0.6),
+        "batch_events": Range(512, 8192, log=True),
+        "units": Range(32, 256, log=True),
+    }
 
 
 class Gru4rec(SequenceModel):

@@ -23,7 +23,7 @@ Loss shown: ‖X − XW‖² / ‖X‖², the share of X that is not reproduced.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from components.errors import InputError
+from components.study.space import Range, Space
 from components.train.closed_form import ClosedForm, machine_memory_bytes, refuse_too_many_items
 from components.train.hyperparameters import ModelSettings
 from components.train.interactions import Interactions
@@ -61,6 +62,13 @@ class LinearAutoencoderHyperparameters(ModelSettings):
     recency: float = 0.2
     repeat: float = 0.3
     prior: float = 0.001
+
+    search_space: ClassVar[Space] = {
+        "l2": Range(10.0, 10_000.0, log=True),
+        "recency": Range(0.0, 1.0),
+        "repeat": Range(0.0, 1.0),
+        "prior": Range(0.0001, 0.1, log=True),
+    }
 
 
 class LinearAutoencoder(ClosedForm):

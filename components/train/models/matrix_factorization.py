@@ -13,10 +13,12 @@ user's bias, which does not change an order of items.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
+from components.study.space import Range, Space
 from components.train.baskets import BasketBatch, BasketHyperparameters, BasketModel
 from components.train.items import ItemTable
 
@@ -32,6 +34,13 @@ class MatrixFactorizationHyperparameters(BasketHyperparameters):
 
     dimension: int = 64
     l2: float = 0.0
+
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(0.0003, 0.03, log=True),
+        "dimension": Range(16, 128, log=True),
+        "batch_baskets": Range(128, 2048, log=True),
+        "l2": Range(0.0, 1.0),
+    }
 
 
 class MatrixFactorization(BasketModel):

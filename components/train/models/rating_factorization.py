@@ -24,7 +24,7 @@ An event without a rating is no label, and stays a part of its user's history.
 
 import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import InputError
+from components.study.space import Range, Space
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import (
     Int32,
@@ -94,6 +95,14 @@ class RatingFactorizationHyperparameters(Hyperparameters):
     l2: float = 0.1
     l2_bias: float = 0.01
     l2_history: float = 0.1
+
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(0.0005, 0.02, log=True),
+        "dimension": Range(8, 64, log=True),
+        "l2": Range(0.01, 1.0, log=True),
+        "l2_bias": Range(0.001, 0.1, log=True),
+        "l2_history": Range(0.01, 1.0, log=True),
+    }
 
 
 class RatingFactorization(Stepped):

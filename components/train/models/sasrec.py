@@ -17,10 +17,12 @@ overconfident (Petrov & Macdonald, "gSASRec", RecSys 2023): it is replaced by a 
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
+from components.study.space import Choices, Range, Space
 from components.train.items import ItemTable
 from components.train.sequences import SequenceHyperparameters, SequenceModel, hide
 
@@ -36,6 +38,15 @@ class SasrecHyperparameters(SequenceHyperparameters):
 
     blocks: int = 2
     heads: int = 2
+
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(0.0003, 0.01, log=True),
+        "dimension": Range(32, 128, log=True),
+        "dropout": Range(0.0, 0.6),
+        "batch_events": Range(512, 8192, log=True),
+        "blocks": Choices((1, 2, 3)),
+        "heads": Choices((1, 2, 4)),
+    }
 
 
 class Block(keras.layers.Layer):  # type: ignore[misc]  # keras ships no types

@@ -23,12 +23,14 @@ Loss shown: ‖T − SW‖² / ‖T‖² over a thousand events, spread evenly.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
 from components.errors import InputError
+from components.study.space import Range, Space
 from components.train.interactions import Interactions, last_items
 from components.train.models.linear_autoencoder import (
     LinearAutoencoder,
@@ -56,6 +58,13 @@ class SlistHyperparameters(LinearAutoencoderHyperparameters):
     history_length: int = 50
     recency: float = 1.0
     together: float = 0.5
+
+    search_space: ClassVar[Space] = {
+        "l2": Range(1.0, 10_000.0, log=True),
+        "recency": Range(0.0, 2.0),
+        "repeat": Range(0.0, 1.0),
+        "together": Range(0.0, 1.0),
+    }
 
 
 class Slist(LinearAutoencoder):

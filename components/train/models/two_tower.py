@@ -24,11 +24,13 @@ table are after Anderson et al., "The Dynamics of Repeat Consumption" (WWW 2014)
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, BasketModel
 from components.train.items import ItemTable
 from components.train.repeats import band, read_history
@@ -55,6 +57,14 @@ class TwoTowerHyperparameters(BasketHyperparameters):
     age_bands: int = 9
     occurrences: int = 8
     id_dropout: float = 0.1
+
+    search_space: ClassVar[Space] = {
+        "learning_rate": Range(0.0003, 0.01, log=True),
+        "dimension": Range(16, 128, log=True),
+        "batch_baskets": Range(128, 2048, log=True),
+        "gap_days": Range(0.0, 28.0),
+        "id_dropout": Range(0.0, 0.5),
+    }
 
 
 class TwoTower(BasketModel):

@@ -1,0 +1,1 @@
+"""End a search for hyper-parameters: its best trial, and the page that shows it."""
