@@ -172,7 +172,7 @@ def bar_plot(
     """Return horizontal bars as inline SVG, in the order given.
 
     Args:
-        bars: Name → value ≥ 0.
+        bars: Name → value.
         x_label: What the length of a bar is, with its unit.
         intervals: Name → (low, high), drawn as a whisker.
     """
@@ -192,7 +192,9 @@ def bar_plot(
     axes.set_yticks(range(len(bars)), labels=names)
     axes.invert_yaxis()
     axes.margins(x=0.14)
-    axes.set_xlim(left=0)
+    if min([*values, *(low for low, _ in (intervals or {}).values())], default=0) >= 0:
+        axes.set_xlim(left=0)
+    axes.axvline(0, color=_SOFT, linewidth=0.8)
     axes.set_xlabel(x_label)
     return _svg(figure)
 

@@ -107,6 +107,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         search_space: str = "",
         seed: int = 1,
         checkpoint_root: str = "",
+        explain: bool = False,
         thresholds: str = "",
         service: str = "recommender",
         platform: str = "kserve",
@@ -141,6 +142,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 model's own ranges.
             seed: Seed of everything random in training.
             checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
+            explain: Whether the model also answers what moved a recommendation; see
+                components/train/README.md.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
             service: Name of the InferenceService, and of the published model.
             platform: Where it is served: kserve (kserve:prometheus=http://… for a rollout by its
@@ -195,6 +198,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 hyperparameters=(tuned, hyperparameters_2, hyperparameters_3)[number - 1],
                 seed=seed,
                 checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
+                explain=explain,
             ).set_display_name(f"train, attempt {number}")
             configure(
                 trained, settings, cpu="4", memory="16G", retries=2, cache=True, accelerated=True

@@ -24,6 +24,7 @@ from components.evaluate.gate import (
     parse_thresholds,
 )
 from components.evaluate.household_slices import RANK_PREFIX
+from components.evaluate.importance import measure_importance
 from components.evaluate.recommendations import recommend
 
 _LOG = logging.getLogger(__name__)
@@ -143,12 +144,16 @@ def evaluate(
     text = json.dumps(metrics, indent=1, allow_nan=False)
     (evaluation_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
     blessing = decide_blessing(metrics, settings.thresholds, digest)
+    importance = measure_importance(
+        model_dir, examples.frame, k=settings.k, seed=settings.examples.seed
+    )
     findings = Findings(
         blessing=blessing,
         measurements=tuple(measurements),
         examples=examples,
         recommendations=lists,
         k=settings.k,
+        importance=importance,
     )
     write_report(report_path, findings, catalogue_dir=catalogue_dir)
     blessing.write(blessing_path)

@@ -12,6 +12,7 @@ from components import report
 from components.evaluate.analysis import Measurement
 from components.evaluate.examples import Examples
 from components.evaluate.gate import OVERALL, Blessing, difference_name
+from components.evaluate.importance import Importance
 from components.evaluate.rank_metrics import metric_names
 from components.evaluate.recommendations import Recommendations
 
@@ -35,6 +36,7 @@ class Findings:
     examples: Examples
     recommendations: Recommendations
     k: int
+    importance: tuple[Importance, ...]
 
 
 Table = Mapping[tuple[str, str, str], Measurement]
@@ -60,6 +62,7 @@ def write_report(path: Path, findings: Findings, *, catalogue_dir: Path) -> None
             ("The gate", _gate(findings.blessing)),
             ("Against the others", _comparison(found, models, findings)),
             ("Where it is strong and weak", _slices(found, models, findings.k)),
+            ("What it rests on", _importance(findings)),
             ("What it recommends", _lists(findings, catalogue_dir)),
             ("How to read this", _how_to_read(findings)),
         ],
@@ -121,6 +124,22 @@ def _slices(found: Table, models: Sequence[str], k: int) -> markupsafe.Markup:
     header = ["slice", "examples", *(_NAMES[model] for model in models)]
     words = f"{ndcg.upper()} by kind of item and household. Few examples mean wide intervals."
     return report.paragraph(words) + report.table(header, rows)
+
+
+def _importance(findings: Findings) -> markupsafe.Markup:
+    ndcg = metric_names(findings.k)[1].upper()
+    parts = findings.importance
+    words = (
+        f"How far {ndcg} falls when the model is not told a part of the query, on "
+        f"{parts[0].examples:,} of the examples: nothing falls where a part is not used. For the "
+        "order, the history is shuffled."
+    )
+    plot = report.bar_plot(
+        {one.part: one.drop for one in parts},
+        x_label=f"fall of {ndcg}, with 95 % confidence intervals over households",
+        intervals={one.part: (one.low, one.high) for one in parts if math.isfinite(one.low)},
+    )
+    return report.paragraph(words) + plot
 
 
 def _lists(findings: Findings, catalogue_dir: Path) -> markupsafe.Markup:

@@ -23,6 +23,7 @@ def train(
     hyperparameters: str = "{}",
     seed: int = 1,
     checkpoint_root: str = "",
+    explain: bool = False,
 ) -> None:
     """Train a model and export it with its three signatures."""
     from components.train.fit import train as train_model
@@ -39,7 +40,9 @@ def train(
         report_path=report_path,
         log_dir=log_dir,
         checkpoint_root=checkpoint_root,
-        settings=TrainSettings(model=model, hyperparameters=hyperparameters, seed=seed),
+        settings=TrainSettings(
+            model=model, hyperparameters=hyperparameters, seed=seed, explain=explain
+        ),
     )
 
 

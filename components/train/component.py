@@ -18,6 +18,7 @@ def train(
     hyperparameters: str = "{}",
     seed: int = 1,
     checkpoint_root: str = "",
+    explain: bool = False,
 ) -> None:
     """Train a model, keep the epoch that is best on the eval split, and export it.
 
@@ -26,13 +27,14 @@ def train(
         catalogue: Parquet, one row per item.
         schema: tensorflow_metadata Schema of the events, text proto.
         transform_graph: TensorFlow Transform output.
-        model: SavedModel with signatures recommend, serving_default and evaluate.
+        model: SavedModel with signatures recommend, serving_default, evaluate, maybe explain.
         training_report: The training curves.
         logs: TensorBoard logs.
         model_name: Name in the registry, components/train/models/registry.py.
         hyperparameters: JSON object; names left out keep the model's default.
         seed: Seed of every random choice.
         checkpoint_root: Folder or URI; a killed training goes on from there. Empty: no checkpoints.
+        explain: Whether the model has the signature explain.
     """
     from pathlib import Path
 
@@ -48,7 +50,9 @@ def train(
         report_path=Path(training_report.path),
         log_dir=Path(logs.path),
         checkpoint_root=checkpoint_root,
-        settings=TrainSettings(model=model_name, hyperparameters=hyperparameters, seed=seed),
+        settings=TrainSettings(
+            model=model_name, hyperparameters=hyperparameters, seed=seed, explain=explain
+        ),
     )
     model.metadata["eval_ndcg_at_10"] = summary.ndcg
     model.metadata["best_epoch"] = summary.best_epoch

@@ -1,10 +1,11 @@
-"""The SavedModel: transform graph, index and model behind three signatures."""
+"""The SavedModel: transform graph, index and model behind its signatures."""
 
 from pathlib import Path
 
 import tensorflow as tf
 
 from components.ranking import rank_of, top_k
+from components.train.explanation import explain
 from components.train.items import ItemTable
 from components.train.retrieval import Retrieval
 from components.train.tables import FeatureGraph
@@ -52,6 +53,12 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
         user_id = self.graph({"user": user})["user_id"]
         return self.model.score_all(user_id, self.rows(history), self.vectors, self.bias)
 
+    def pair_scores(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
+        """Return the score of one item per query, float32 [B]; an unknown item gets the lowest."""
+        scores, rows = self.scores(user, history), self.rows(item)
+        own = tf.gather(scores, tf.maximum(rows, 0), axis=1, batch_dims=1)
+        return tf.where(rows >= 0, own, tf.reduce_min(scores, axis=1))
+
     @tf.function(  # type: ignore[untyped-decorator]  # tensorflow ships no types
         input_signature=[
             tf.TensorSpec([None], tf.string, name="user"),
@@ -87,9 +94,18 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
     )
     def score(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return `scores` float32 [B] of one item per query; an unknown item gets the lowest."""
-        scores, rows = self.scores(user, history), self.rows(item)
-        own = tf.gather(scores, tf.maximum(rows, 0), axis=1, batch_dims=1)
-        return {"scores": tf.where(rows >= 0, own, tf.reduce_min(scores, axis=1))}
+        return {"scores": self.pair_scores(user, history, item)}
+
+    @tf.function(  # type: ignore[untyped-decorator]  # tensorflow ships no types
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="user"),
+            tf.TensorSpec([None, None], tf.string, name="history"),
+            tf.TensorSpec([None], tf.string, name="item"),
+        ]
+    )
+    def explain(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return what moved the score of one item per query; see `explanation`."""
+        return explain(self.pair_scores, user, history, item)
 
     @tf.function(  # type: ignore[untyped-decorator]  # tensorflow ships no types
         input_signature=[
@@ -116,13 +132,28 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
 
 
 def export_model(
-    model: Retrieval, items: ItemTable, *, graph: FeatureGraph, model_dir: Path
+    model: Retrieval,
+    items: ItemTable,
+    *,
+    graph: FeatureGraph,
+    model_dir: Path,
+    explained: bool = False,
 ) -> None:
-    """Write the SavedModel with signatures `recommend`, `serving_default` and `evaluate`."""
+    """Write the SavedModel with signatures `recommend`, `serving_default` and `evaluate`.
+
+    Args:
+        model: Trained model.
+        items: Its item table.
+        graph: The transform graph it was trained on.
+        model_dir: Folder to write.
+        explained: Whether it also has `explain`.
+    """
     recommender = Recommender(model, items, graph=graph)
     signatures = {
         "recommend": recommender.recommend,
         "serving_default": recommender.score,
         "evaluate": recommender.evaluate,
     }
+    if explained:
+        signatures["explain"] = recommender.explain
     tf.saved_model.save(recommender, str(model_dir), signatures=signatures)

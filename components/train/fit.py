@@ -105,7 +105,7 @@ def train(
         data, chosen, settings=settings, checkpoint=checkpoint, log_dir=log_dir
     )
     items = data.items
-    export_model(model, items, graph=data.graph, model_dir=model_dir)
+    export_model(model, items, graph=data.graph, model_dir=model_dir, explained=settings.explain)
     write_training_report(
         report_path,
         curve,

@@ -137,17 +137,27 @@ def split(outputs: Outputs, batches: Sequence[Batch]) -> list[Outputs]:
     """Return each batch's own part of the outputs: what it would have been given alone.
 
     Recommendations have as many columns as the largest k of the run; a batch's own largest k says
-    how many of them are its own.
+    how many of them are its own. What an output says of each event of the history is in the last
+    columns, because histories were padded on the left.
     """
     ends = np.cumsum([batch.rows for batch in batches])
     parts: list[Outputs] = []
     for batch, end in zip(batches, ends, strict=True):
         rows = slice(end - batch.rows, end)
-        width = max(batch.columns["k"]) if "k" in batch.columns else None
         parts.append(
             {
-                name: value[rows, :width] if value.ndim == 2 else value[rows]
+                name: value[rows, _columns(name, batch)] if value.ndim == 2 else value[rows]
                 for name, value in outputs.items()
             }
         )
     return parts
+
+
+def _columns(name: str, batch: Batch) -> slice:
+    if "k" in batch.columns:
+        return slice(max(batch.columns["k"]))
+    return (
+        slice(-len(batch.columns["history"][0]), None)
+        if name.startswith("history")
+        else slice(None)
+    )
