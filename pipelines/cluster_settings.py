@@ -12,7 +12,10 @@ from kfp import dsl, kubernetes
 from components.errors import InputError
 
 GCS_KEY_FOLDER = "/var/run/secrets/shopflow-gcs"
-STEPS = ("ingest", "preprocess", "train", "evaluate", "package", "deploy", "shadow", "rollout")
+STEPS = (
+    "ingest", "preprocess", "trials", "tune", "train", "evaluate", "package", "deploy", "shadow",
+    "rollout",
+)  # fmt: skip
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")

@@ -1,11 +1,14 @@
 """Compiled pipelines: what the KFP backend gets, and what a wrong command line is told."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from pipelines.cluster_settings import STEPS
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -126,9 +129,9 @@ def test_every_pod_gets_its_nodes_and_secrets_and_training_further_ones(on_a_clu
     spec, kubernetes = on_a_cluster
     pods = kubernetes["deploymentSpec"]["executors"]
     assert set(pods) == set(spec["deploymentSpec"]["executors"])
-    assert len([name for name in pods if name.startswith("exec-train")]) == 3
+    training = {"exec-train", "exec-train-2", "exec-train-3", "exec-trials"}
     for name, pod in pods.items():
-        trains = name.startswith("exec-train")
+        trains = name in training
         labels = {"pool": "batch"} | ({"gpu": "a100"} if trains else {})
         assert pod["nodeSelector"]["labels"] == labels
         assert pod["tolerations"][0] == {
@@ -136,13 +139,19 @@ def test_every_pod_gets_its_nodes_and_secrets_and_training_further_ones(on_a_clu
         }  # fmt: skip
         further = [{"key": "nvidia.com/gpu", "operator": "Exists"}] if trains else []
         assert pod["tolerations"][1:] == further
-        assert pod.get("activeDeadlineSeconds") == ("7200" if trains else None)
+        limited = name.startswith("exec-train")
+        assert pod.get("activeDeadlineSeconds") == ("7200" if limited else None)
         assert pod["imagePullSecret"][0]["secretName"] == "registry"
         (secret,) = pod["secretAsVolume"]
         assert secret["secretName"] == "gcs-key" and not secret["optional"]
         container = spec["deploymentSpec"]["executors"][name]["container"]
         key = {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{secret['mountPath']}/key.json"}
         assert key in container["env"]
+
+
+def test_every_step_can_be_given_a_timeout(compiled):
+    steps = {re.sub(r"-\d+$", "", name) for name in executors(compiled)}
+    assert steps - {"refuse", "keep", "plan-trials"} == set(STEPS)  # those take no time
 
 
 def test_a_run_has_its_limits_and_a_volume_for_checkpoints(on_a_cluster):
@@ -194,7 +203,7 @@ def test_a_digest_is_joined_with_an_at_sign(tmp_path):
         (("--all", *IMAGE_OPTIONS, "--node-selector", "pool"), "a label as key=value"),
         (("--all", *IMAGE_OPTIONS, "--toleration", "a=b:Never"), "NoSchedule, PreferNoSchedule"),
         (("--all", *IMAGE_OPTIONS, "--gcs-key-secret", "My_Key"), "a Secret's name"),
-        (("--all", *IMAGE_OPTIONS, "--step-timeout", "trian=60"), "ingest, preprocess, train"),
+        (("--all", *IMAGE_OPTIONS, "--step-timeout", "trian=60"), "ingest, preprocess, trials"),
         (("--all", *IMAGE_OPTIONS, "--step-timeout", "train=0"), "step=seconds"),
         (("--all", *IMAGE_OPTIONS, "--run-timeout", "0"), "a number > 0"),
         (("--all", *IMAGE_OPTIONS, "--workspace-size", "20"), "a size such as 20Gi"),
