@@ -2,14 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty images images-test images-scan stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
 
 # Most tests wait for servers, so two files at a time take half as long; a file's tests stay together.
 test: .venv/ready  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/images
 
 # KUBECONFIG=… make cluster-test runs them on that cluster instead: tests/cluster/README.md.
 cluster-test: export SHOPFLOW_TEST_KUBECONFIG := $(KUBECONFIG)
@@ -21,6 +21,20 @@ lint: .venv/ready
 
 type: .venv/ready
 	$(BIN)/mypy
+
+# REGISTRY=ghcr.io/you/shopflow TAG=0.1.0 make images; IMAGES="predictor" builds that one and what it needs.
+images: .venv/ready  ## every image, with Docker or Podman, and its bill of materials in build/images
+	$(BIN)/python images/build.py $(IMAGES)
+	for image in $(or $(IMAGES),predictor pipeline train-gpu transformer); do \
+	  $(BIN)/python images/bill_of_materials.py $(or $(REGISTRY),localhost/shopflow)/shopflow-$$image:$(or $(TAG),dev) || exit 1; done
+
+images-test: .venv/ready  ## the images, and the whole compiled pipeline in them on real purchases
+	$(BIN)/python images/build.py --or-debian predictor pipeline transformer $(if $(SHOPFLOW_GPU_IMAGE),train-gpu)
+	$(BIN)/python -m pytest tests/images -rP
+
+images-scan: .venv/ready  ## known vulnerabilities of what the images' lock files name; needs a network
+	for lock in requirements.txt images/*/requirements.txt; do \
+	  $(BIN)/python -m pip_audit --strict --no-deps --disable-pip --requirement $$lock || exit 1; done
 
 golden: .venv/ready  ## rewrite the compiled pipelines that tests compare with; review the diff
 	$(BIN)/python compile.py --all --out tests/golden --registry registry.example/shopflow --tag 0.1.0
@@ -58,6 +72,7 @@ lock: .venv/ready  ## resolve the direct dependencies into the pinned files
 	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 images/transformer/requirements.in -o images/transformer/requirements.txt
+	$(BIN)/uv pip compile -q --no-header --universal --python-version 3.11 images/predictor/requirements.in -o images/predictor/requirements.txt
 
 # uv installs the pinned set several times faster than pip; where it cannot, pip does the same.
 # The system's certificates are used because a company's proxy may have put its own among them.

@@ -1,6 +1,7 @@
 """Services and their releases, from the command line: `python -m serving.platform`."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serving.platform import connect, release_table
+from serving.platform.host import Host
 from serving.platform.interface import PlatformError, Revision, ServiceStatus
 from serving.platform.local import LocalPlatform, default_state_dir
 from serving.platform.restoration import restore
@@ -61,6 +63,13 @@ def stop(
     for name in [service] if service else platform.services():
         platform.stop(name)
         typer.echo(f"{name}: stopped")
+
+
+@app.command()
+def host(state_dir: StateDir = _HERE) -> None:
+    """Keep the services of a folder running for those who deploy from containers, until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    Host(state_dir.expanduser().resolve()).run()
 
 
 @app.command()

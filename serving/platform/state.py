@@ -11,6 +11,7 @@ from typing import Any
 from serving.platform.interface import PlatformError
 
 OWNER_LOCK = "owner.lock"
+HOST_LOCK = "host.lock"
 
 
 class ServiceDirectory:
@@ -24,6 +25,8 @@ class ServiceDirectory:
         status: What is running and ready, written by the supervisor.
         port: Port of the router, kept so that the URL outlives a restart.
     """
+
+    REQUEST = "supervisor.request"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,6 +101,21 @@ class ServiceDirectory:
         except (FileNotFoundError, BlockingIOError):
             return False
         return True
+
+    def is_hosted(self) -> bool:
+        """Return whether a living process hosts the services of this state folder."""
+        try:
+            with (self.path.parents[1] / HOST_LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def request_supervisor(self) -> None:
+        """Ask the host for a supervisor."""
+        (self.path / self.REQUEST).touch()
 
     def take_charge(self) -> int | None:
         """Become the one supervisor of this service.

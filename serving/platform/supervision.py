@@ -17,16 +17,32 @@ _START_TIMEOUT_S = 30.0
 def ensure_supervisor(directory: ServiceDirectory) -> None:
     """Start the service's supervisor, which outlives this process, unless there is one.
 
+    Where the folder has a host (host.py), the host starts it.
+
     Raises:
         PlatformError: If it does not start; names its log.
     """
     if directory.supervisor_pid() is not None:
         return
     directory.status.unlink(missing_ok=True)
+    process = None
+    if directory.is_hosted():
+        directory.request_supervisor()
+    else:
+        process = start_supervisor(directory)
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not directory.read(directory.status):
+        if time.monotonic() > deadline or (process and process.poll() not in (None, 0)):
+            raise PlatformError(f"the supervisor does not start, see {_log_of(directory)}")
+        time.sleep(_POLL_S)
+
+
+def start_supervisor(directory: ServiceDirectory) -> subprocess.Popen[bytes]:
+    """Start the supervisor in a session of its own; it leaves at once if there is one."""
     root = str(Path(serving.__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    with (directory.path / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
+    with _log_of(directory).open("ab") as log:
+        return subprocess.Popen(
             [sys.executable, "-m", "serving.platform.supervisor", str(directory.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -34,8 +50,7 @@ def ensure_supervisor(directory: ServiceDirectory) -> None:
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not directory.read(directory.status):
-        if time.monotonic() > deadline or process.poll() not in (None, 0):
-            raise PlatformError(f"the supervisor does not start, see {log.name}")
-        time.sleep(_POLL_S)
+
+
+def _log_of(directory: ServiceDirectory) -> Path:
+    return directory.path / "supervisor.log"
