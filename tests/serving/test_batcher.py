@@ -36,6 +36,17 @@ def test_each_batch_gets_its_rows_and_the_columns_of_its_own_k():
     assert second["items"].tolist() == [[6, 7, 8]]
 
 
+def test_what_is_said_of_a_history_is_cut_to_the_batchs_own():
+    columns = [[[b"x", b"y"]], [[b"z"]]]
+    batches = [Batch("explain", {"history": history}, 1) for history in columns]
+    outputs = {"history_changes": np.array([[1, 2], [0, 3]]), "vector": np.array([[4, 5], [6, 7]])}
+    first, second = split(outputs, batches)
+    assert first["history_changes"].tolist() == [[1, 2]]
+    # Its only event was padded on the left; other outputs keep their columns.
+    assert second["history_changes"].tolist() == [[3]]
+    assert second["vector"].tolist() == [[6, 7]]
+
+
 class Model:
     """Answers with the user's name; the first run waits until it is told to go on."""
 
