@@ -125,16 +125,6 @@ def test_strangers_are_answered_and_a_moved_model_says_the_same(
         np.testing.assert_array_equal(value, asked(slist, **one)[name])
 
 
-def test_without_the_setting_there_is_no_such_signature(
-    shop_artifacts: Any, tmp_path: Path
-) -> None:
-    outputs = shop_artifacts.outputs(tmp_path)
-    settings = TrainSettings(model="slist")
-    train(**shop_artifacts.inputs, **outputs, checkpoint_root="", settings=settings)
-    signatures = tf.saved_model.load(str(outputs["model_dir"])).signatures
-    assert sorted(signatures) == ["evaluate", "recommend", "serving_default"]
-
-
 def test_the_predictor_explains_over_both_protocols(
     slist: Path, tmp_path: Path, question: dict[str, Any]
 ) -> None:

@@ -68,6 +68,7 @@ def test_nothing_is_learned_from_shuffled_labels(shuffled_artifacts: Any, tmp_pa
 
 def test_the_three_signatures_agree(trained: Any) -> None:
     model = tf.saved_model.load(str(trained[0] / "model"))
+    assert sorted(model.signatures) == ["evaluate", "recommend", "serving_default"]
     user, history = tf.constant(["u1"]), tf.constant([["i3", "", "i5"]])
     best = model.signatures["recommend"](user=user, history=history, k=tf.constant([5], tf.int64))
     for place in range(5):
