@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from components.errors import InputError
 from pipelines.client import logs as step_logs
 from pipelines.client import options
 from pipelines.client import runs as server_runs
@@ -135,10 +134,7 @@ def _follow(kubeflow: Kubeflow, run_id: str, poll_s: float) -> None:
                 line = step_line(step.name, step.state != "FAILED", step.seconds or 0.0, said)
                 progress.console.print(line, highlight=False)
 
-        try:
-            outcome = server_runs.follow(kubeflow, run_id, poll_s=poll_s, report=report)
-        except KeyboardInterrupt:
-            raise InputError(f"run {run_id}", "an interrupt", "patience: the run goes on") from None
+        outcome = server_runs.follow(kubeflow, run_id, poll_s=poll_s, report=report)
     if outcome.state == "SUCCEEDED":
         print("every step passed")
         return

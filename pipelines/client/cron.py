@@ -4,6 +4,7 @@ KFP's scheduler (robfig/cron v1) takes five fields for seconds, minutes, hours, 
 ordinary `0 3 * * *` would run every hour. And one that never fires keeps it searching for ever.
 """
 
+import datetime
 import re
 
 from components.errors import InputError
@@ -21,34 +22,40 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 6, _DAYS),
 )
-_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_PART = re.compile(r"(?P<from>\*|\?|\w+)(-(?P<to>\w+))?(/(?P<step>\d+))?")
+# The scheduler gives up after so many years; two 29th of February are at most eight years apart.
+_YEARS = 5
+_PART = re.compile(r"(?P<from>\*|\?|\w+)(-(?P<to>\w+))?(/(?P<step>\d+))?", re.ASCII)
 
 
-def kubeflow_cron(expression: str) -> str:
+def kubeflow_cron(expression: str, *, today: datetime.date) -> str:
     """Return the expression as KFP reads it: six fields, seconds first.
 
     Args:
         expression: Five fields as in crontab (minute, hour, day, month, day of week), or six with
             the second before them. Names of months and days, ranges, lists and steps are read.
+        today: The day from which on it is to fire.
 
     Raises:
-        InputError: If a field is malformed or out of range, or no date ever fits.
+        InputError: If a field is malformed or out of range, or no date fits in the next 5 years.
     """
     fields = expression.lower().split()
     if len(fields) not in (5, 6):
         raise InputError("--cron", f"{expression!r} with {len(fields)} fields", "5 or 6 fields")
     if len(fields) == 5:
         fields = ["0", *fields]
-    values = [
+    *_, days, months, weekdays = (
         _values(text, expression, *field) for text, field in zip(fields, _FIELDS, strict=True)
-    ]
-    days, months = values[3], values[4]
-    # With both days given either is enough, and every week has every day of the week.
-    if _is_any(fields[5]) and not any(
-        day <= _LONGEST[month - 1] for day in days for month in months
+    )
+    # Of two days that are given either is enough, as in crontab.
+    either = not (_is_any(fields[3]) or _is_any(fields[5]))
+    day = today
+    while not (
+        day.month in months
+        and (any if either else all)((day.day in days, day.isoweekday() % 7 in weekdays))
     ):
-        raise InputError("--cron", f"{expression!r}, which never fires", "a date that exists")
+        day += datetime.timedelta(days=1)
+        if day.year > today.year + _YEARS:
+            raise InputError("--cron", f"{expression!r}, which never fires", "a date that exists")
     return " ".join(fields)
 
 

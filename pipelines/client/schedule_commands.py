@@ -1,5 +1,6 @@
 """The client's `schedule` commands: apply, list, start, stop, delete."""
 
+import datetime
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -126,7 +127,11 @@ def read_when(cron: str, every: str, *, catch_up: bool, max_concurrency: int) ->
         found = "both --cron and --every" if cron else "neither --cron nor --every"
         raise InputError("schedule", found, "one of the two")
     if cron:
-        return When(cron=kubeflow_cron(cron), catch_up=catch_up, max_concurrency=max_concurrency)
+        return When(
+            cron=kubeflow_cron(cron, today=datetime.date.today()),
+            catch_up=catch_up,
+            max_concurrency=max_concurrency,
+        )
     if (match := _EVERY.fullmatch(every)) is None:
         raise InputError("--every", repr(every), "a number and s, m, h or d, such as 12h")
     seconds = int(match[1]) * _SECONDS[match[2]]
@@ -134,9 +139,12 @@ def read_when(cron: str, every: str, *, catch_up: bool, max_concurrency: int) ->
 
 
 def _when(recurring: Any) -> str:
-    if cron := recurring.trigger.cron_schedule:
-        return str(cron.cron)
-    return f"every {int(recurring.trigger.periodic_schedule.interval_second):,} s"
+    trigger = recurring.trigger
+    if trigger and trigger.cron_schedule:
+        return str(trigger.cron_schedule.cron)
+    if trigger and trigger.periodic_schedule:
+        return f"every {int(trigger.periodic_schedule.interval_second):,} s"
+    return "–"
 
 
 def _each(

@@ -157,12 +157,10 @@ def _same(old: Any, wanted: Any) -> bool:
 def _essence(recurring: Any) -> tuple[Any, ...]:
     """Return what makes two recurring runs the same, for comparison."""
     trigger, config = recurring.trigger, recurring.runtime_config
-    cron, periodic = trigger.cron_schedule, trigger.periodic_schedule
     reference = recurring.pipeline_version_reference
     return (
         recurring.experiment_id,
-        cron.cron if cron else None,
-        str(periodic.interval_second) if periodic else None,
+        trigger.to_dict() if trigger else None,
         bool(recurring.no_catchup),
         str(recurring.max_concurrency),
         reference.pipeline_version_id if reference else None,

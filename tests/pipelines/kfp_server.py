@@ -182,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             case "DELETE", ["pipelines", _, "versions", one]:
                 del self.own.stored["versions"][one]
                 return {}
-            case "DELETE", [("pipelines" | "recurringruns") as kind, one]:
+            case "DELETE", [("experiments" | "pipelines" | "recurringruns") as kind, one]:
                 self._get(kind, one)
                 del self.own.stored[kind][one]
                 return {}

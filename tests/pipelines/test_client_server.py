@@ -49,6 +49,10 @@ def name(access):
                 pipeline_version_id=version.pipeline_version_id,
             )
         kubeflow.call(services.pipeline_service_delete_pipeline, pipeline_id=one.pipeline_id)
+    kubeflow.call(
+        kubeflow.client.experiments.experiment_service_delete_experiment,
+        experiment_id=runs.experiment_id(kubeflow, own),
+    )
 
 
 def _versions(kubeflow, pipeline_id):
@@ -84,7 +88,10 @@ def test_a_pipeline_is_uploaded_run_and_scheduled_and_what_is_the_same_stays(acc
     assert "created, running" in apply("--cron", "0 3 * * *")
     assert "unchanged, running" in apply("--cron", "0 3 * * *")
     client("schedule", "stop", name)
-    assert "replaced, stopped" in apply("--every", "12h", "-p", "seed=4")
+    # In another experiment, too, it is the same schedule.
+    elsewhere = ["--every", "12h", "-p", "seed=4", "--experiment", name]
+    assert "replaced, stopped" in apply(*elsewhere)
+    assert "unchanged, stopped" in apply(*elsewhere)
     (recurring,) = schedules.find(kubeflow, name)
     assert recurring.runtime_config.parameters["seed"] == 4
     assert recurring.trigger.periodic_schedule.interval_second == "43200"
