@@ -63,6 +63,8 @@ def read_package(file: Path) -> CompiledPipeline:
     spec = documents[0] if documents else None
     if file.suffix not in (".yaml", ".yml") or not isinstance(spec, dict):
         raise InputError(str(file), f"{file.suffix or 'no'} file", expected)
+    if "apiVersion" in spec:
+        raise InputError(str(file), "manifests for kubectl apply", expected)
     _check_spec(file, spec, expected)
     inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     return CompiledPipeline(

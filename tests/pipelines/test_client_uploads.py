@@ -102,11 +102,18 @@ def test_a_parameter_without_default_must_be_given(cli):
 
 
 @pytest.mark.parametrize(
-    "text", ["not: a pipeline\n", "a: [\n", "", "pipelineInfo: {name: x}\nroot: {dag: {}}\n"]
+    ("text", "found"),
+    [
+        ("not: a pipeline\n", 'no field named "not"'),
+        ("a: [\n", "no YAML"),
+        ("", "file"),
+        ("pipelineInfo: {name: x}\nroot: {dag: {}}\n", "no pipelineInfo.name or no steps"),
+        ("apiVersion: pipelines.kubeflow.org/v2beta1\n", "manifests for kubectl apply"),
+    ],
 )
-def test_a_file_that_is_no_compiled_pipeline_is_told(server, cli, tmp_path, text):
+def test_a_file_that_is_no_compiled_pipeline_is_told(server, cli, tmp_path, text, found):
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
-    with pytest.raises(InputError, match="expected a pipeline compiled to KFP v2 YAML"):
+    with pytest.raises(InputError, match=f"{found}.* expected a pipeline compiled to KFP v2 YAML"):
         cli("upload", file)
     assert server.requests == []
