@@ -130,7 +130,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             dataset: Data-set configuration (YAML text): which column is what, cleaning, split.
             as_of: ISO date; events on or after it are left out and counted. Empty: all events.
             model_name: Model to train: two_tower, matrix_factorization, linear_autoencoder, slist,
-                sasrec, gru4rec or rating_factorization.
+                sasrec, gru4rec or ranker; for explicit ratings rating_factorization, or ranker with
+                {"task": "rating"}.
             hyperparameters_1: Hyper-parameters of the first attempt, a JSON object; {} = defaults.
                 Those of the other attempts are for two_tower: give your own with another model.
             hyperparameters_2: Of the second attempt, made when the gate refused the first.

@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import (
     DAY_US,
+    Baskets,
     Int32,
     Interactions,
     cut_baskets,
@@ -103,13 +104,20 @@ class BasketModel(Stepped):
         self, events: Interactions, *, seed: int, epoch: int
     ) -> Iterator[BasketBatch]:
         """See `Stepped.epoch_batches`."""
-        random = np.random.default_rng([seed, epoch])
-        gap_us = random.integers(0, int(self.settings.gap_days * DAY_US) + 1, len(events))
-        baskets = cut_baskets(events, gap_us=gap_us)
-        order = random.permutation(len(baskets))
-        for start in range(0, len(order), self.settings.batch_baskets):
-            chosen = select(baskets, order[start : start + self.settings.batch_baskets])
+        for chosen, step in shuffled_baskets(events, self.settings, seed=seed, epoch=epoch):
             query, label = labels(events, chosen)
             history = histories(events, chosen, length=max(self.history_length, 1))
-            step = np.array([seed + epoch, start], np.int32)
             yield BasketBatch(chosen.user, history, query, label, step)
+
+
+def shuffled_baskets(
+    events: Interactions, settings: BasketHyperparameters, *, seed: int, epoch: int
+) -> Iterator[tuple[Baskets, Int32]]:
+    """Yield an epoch's baskets in random order, some at a time, with the seed of each step, [2]."""
+    random = np.random.default_rng([seed, epoch])
+    gap_us = random.integers(0, int(settings.gap_days * DAY_US) + 1, len(events))
+    baskets = cut_baskets(events, gap_us=gap_us)
+    order = random.permutation(len(baskets))
+    for start in range(0, len(order), settings.batch_baskets):
+        chosen = select(baskets, order[start : start + settings.batch_baskets])
+        yield chosen, np.array([seed + epoch, start], np.int32)

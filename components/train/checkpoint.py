@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,12 +27,14 @@ class Epoch:
         ndcg: NDCG@10 on the eval split's sample.
         seconds: Wall time, without the one epoch-independent start.
         labels: Labels trained on.
+        rmse: RMSE of the eval split's ratings; NaN for a model that predicts none.
     """
 
     loss: float
     ndcg: float
     seconds: float
     labels: int
+    rmse: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,7 +54,7 @@ def train(
             model=model_name, hyperparameters=hyperparameters, seed=seed, explain=explain
         ),
     )
-    model.metadata["eval_ndcg_at_10"] = summary.ndcg
+    model.metadata.update(summary.eval_metrics())
     model.metadata["best_epoch"] = summary.best_epoch
 
 

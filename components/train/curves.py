@@ -11,11 +11,21 @@ from components.train.hyperparameters import ModelSettings
 
 
 def best_epoch(curve: Sequence[Epoch]) -> int:
-    """Return the index of the first epoch with the highest NDCG@10; without any, the last."""
-    measured = [epoch.ndcg for epoch in curve]
+    """Return the index of the first epoch that is best on the eval split; unmeasured, the last.
+
+    Best is the lowest RMSE of a model of ratings, and the highest NDCG@10 of any other.
+    """
+    rated = math.isfinite(curve[-1].rmse) if curve else False
+    measured = [-epoch.rmse if rated else epoch.ndcg for epoch in curve]
     if all(map(math.isnan, measured)):
         return len(curve) - 1
     return max(range(len(curve)), key=lambda index: (measured[index], -index))
+
+
+def eval_figures(epoch: Epoch) -> dict[str, float]:
+    """Return what was measured of an epoch on the eval split, by name, what decides first."""
+    rmse = {"RMSE": epoch.rmse} if math.isfinite(epoch.rmse) else {}
+    return rmse | {"NDCG@10": epoch.ndcg}
 
 
 def write_training_report(
@@ -39,25 +49,28 @@ def write_training_report(
     """
     best = best_epoch(curve)
     number = list(range(1, len(curve) + 1))
+    figures = [eval_figures(epoch) for epoch in curve]
     rows = [
-        [n, epoch.loss, epoch.ndcg, epoch.seconds, epoch.labels / epoch.seconds]
-        for n, epoch in zip(number, curve, strict=True)
+        [n, epoch.loss, *measured.values(), epoch.seconds, epoch.labels / epoch.seconds]
+        for n, epoch, measured in zip(number, curve, figures, strict=True)
     ]
-    header = ["epoch", "training loss", "NDCG@10 (eval)", "seconds", "events/s"]
-    loss, ndcg = [epoch.loss for epoch in curve], [epoch.ndcg for epoch in curve]
+    names = list(figures[best])
+    header = ["epoch", "training loss", *(f"{n} (eval)" for n in names), "seconds", "events/s"]
+    kept = ", ".join(f"{name} {value:.4f}" for name, value in figures[best].items())
+    curves = [
+        (f"{name} on the eval split", name, [measured[name] for measured in figures])
+        for name in names
+    ]
+    curves.append(("Training loss", "loss", [epoch.loss for epoch in curve]))
     report.write_page(
         path,
         title=f"Training of {model}",
-        lead=f"Epoch {best + 1} of {len(curve)} is kept: NDCG@10 {curve[best].ndcg:.4f} on the "
+        lead=f"Epoch {best + 1} of {len(curve)} is kept: {kept} on the "
         + " ".join([f"eval split's sample of users, all {items:,} items ranked.", *remarks]),
         sections=[
-            (
-                "NDCG@10 on the eval split",
-                report.line_plot({"NDCG@10": (number, ndcg)}, x_label="epoch", y_label="NDCG@10"),
-            ),
-            (
-                "Training loss",
-                report.line_plot({"loss": (number, loss)}, x_label="epoch", y_label="loss (nats)"),
+            *(
+                (title, report.line_plot({name: (number, y)}, x_label="epoch", y_label=name))
+                for title, name, y in curves
             ),
             ("Epochs", report.table(header, rows)),
             (

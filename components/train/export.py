@@ -55,9 +55,16 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
 
     def pair_scores(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
         """Return the score of one item per query, float32 [B]; an unknown item gets the lowest."""
-        scores, rows = self.scores(user, history), self.rows(item)
-        own = tf.gather(scores, tf.maximum(rows, 0), axis=1, batch_dims=1)
-        return tf.where(rows >= 0, own, tf.reduce_min(scores, axis=1))
+        rows, user_id = self.rows(item), self.graph({"user": user})["user_id"]
+        own = self.model.score_pairs(
+            user_id, self.rows(history), tf.maximum(rows, 0), self.vectors, self.bias
+        )
+        lowest = tf.cond(
+            tf.reduce_all(rows >= 0),
+            lambda: own,
+            lambda: tf.reduce_min(self.scores(user, history), axis=1),
+        )
+        return tf.where(rows >= 0, own, lowest)
 
     @tf.function(  # type: ignore[untyped-decorator]  # tensorflow ships no types
         input_signature=[
@@ -114,6 +121,18 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
             tf.TensorSpec([None], tf.string, name="item"),
         ]
     )
+    def predict(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return what the model predicts of each pair, float32 [B]; see `Retrieval.predicts`."""
+        scores = self.pair_scores(user, history, item)
+        return {self.model.predicts: self.model.prediction(scores)}
+
+    @tf.function(  # type: ignore[untyped-decorator]  # tensorflow ships no types
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="user"),
+            tf.TensorSpec([None, None], tf.string, name="history"),
+            tf.TensorSpec([None], tf.string, name="item"),
+        ]
+    )
     def evaluate(
         self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor
     ) -> dict[str, tf.Tensor]:
@@ -141,6 +160,8 @@ def export_model(
 ) -> None:
     """Write the SavedModel with signatures `recommend`, `serving_default` and `evaluate`.
 
+    A model that predicts something has a fourth one, named after that: `rating` or `click`.
+
     Args:
         model: Trained model.
         items: Its item table.
@@ -156,4 +177,6 @@ def export_model(
     }
     if explained:
         signatures["explain"] = recommender.explain
+    if model.predicts:
+        signatures[model.predicts] = recommender.predict
     tf.saved_model.save(recommender, str(model_dir), signatures=signatures)

@@ -15,7 +15,7 @@ from tensorflow.core.framework.summary_pb2 import DataClass, SummaryMetadata
 from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, Progress, training_key
 from components.train.closed_form import ClosedForm
-from components.train.curves import best_epoch, write_training_report
+from components.train.curves import best_epoch, eval_figures, write_training_report
 from components.train.export import export_model
 from components.train.hyperparameters import (
     Hyperparameters,
@@ -50,6 +50,7 @@ class TrainSummary:
         epochs: Epochs trained.
         best_epoch: The epoch that was kept, from 1.
         ndcg: Its NDCG@10 on the eval split's sample.
+        rmse: Its RMSE there; NaN for a model that predicts no ratings.
         events: Events of the train split.
         items: Items in the model's index.
         curve: Every epoch.
@@ -59,9 +60,15 @@ class TrainSummary:
     epochs: int
     best_epoch: int
     ndcg: float
+    rmse: float
     events: int
     items: int
     curve: tuple[Epoch, ...]
+
+    def eval_metrics(self) -> dict[str, float]:
+        """Return what the kept epoch reached on the eval split, by the artifact's own names."""
+        rmse = {"eval_rmse": self.rmse} if math.isfinite(self.rmse) else {}
+        return {"eval_ndcg_at_10": self.ndcg} | rmse
 
 
 def train(
@@ -117,12 +124,20 @@ def train(
     checkpoint.remove()
     best = best_epoch(curve)
     _log.info(
-        "train: %s, %s events, %s items, epoch %d of %d kept, NDCG@10 %.4f on eval",
+        "train: %s, %s events, %s items, epoch %d of %d kept, %s on eval",
         settings.model, f"{len(data.events):,}", f"{len(items):,}",
-        best + 1, len(curve), curve[best].ndcg,
+        best + 1, len(curve), _figures(curve[best]),
     )  # fmt: skip
+    kept = curve[best]
     return TrainSummary(
-        settings.model, len(curve), best + 1, curve[best].ndcg, len(data.events), len(items), curve
+        settings.model,
+        len(curve),
+        best + 1,
+        kept.ndcg,
+        kept.rmse,
+        len(data.events),
+        len(items),
+        curve,
     )
 
 
@@ -184,7 +199,8 @@ def fit_at_once(
     """Fit a model that has a closed form; the curve has one epoch, and nothing to go on from."""
     started = time.perf_counter()
     loss = model.fit_events(events)
-    epoch = Epoch(loss, validator.ndcg(), time.perf_counter() - started, len(events))
+    quality = validator.measure()
+    epoch = Epoch(loss, quality.ndcg, time.perf_counter() - started, len(events), quality.rmse)
     for remark in model.remarks():
         _log.info("train: %s", remark)
     with tf.summary.create_file_writer(str(log_dir)).as_default():
@@ -254,17 +270,23 @@ def _run_epoch(
     if not math.isfinite(loss):
         raise InputError("training", f"a loss of {loss}", "a finite loss: lower learning_rate")
     seconds = time.perf_counter() - started
-    return Epoch(loss, validator.ndcg(), seconds, sum(weights))
+    quality = validator.measure()
+    return Epoch(loss, quality.ndcg, seconds, sum(weights), quality.rmse)
 
 
 def _log_epoch(number: int, epoch: Epoch) -> None:
     _write_scalar("loss", epoch.loss, step=number)
     _write_scalar("eval_ndcg_at_10", epoch.ndcg, step=number)
+    if math.isfinite(epoch.rmse):
+        _write_scalar("eval_rmse", epoch.rmse, step=number)
     _write_scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
     _log.info(
-        "train: epoch %d, loss %.4f, NDCG@10 %.4f, %.1f s", number, epoch.loss, epoch.ndcg,
-        epoch.seconds,
-    )  # fmt: skip
+        "train: epoch %d, loss %.4f, %s, %.1f s", number, epoch.loss, _figures(epoch), epoch.seconds
+    )
+
+
+def _figures(epoch: Epoch) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in eval_figures(epoch).items())
 
 
 def _write_scalar(tag: str, value: float, *, step: int) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from components.errors import InputError
 from components.study.space import Space
@@ -10,7 +10,7 @@ from components.study.space import Space
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What can be set of a model; every field is an int or a float.
+    """What can be set of a model; every field is an int, a float or a `Literal` of words.
 
     Attributes:
         search_space: What a search for good ones tries when nothing else is asked for.
@@ -25,7 +25,8 @@ class Hyperparameters(ModelSettings):
 
     Attributes:
         epochs: Most passes over the train split.
-        patience: Epochs without a better NDCG@10 on the eval split before training stops.
+        patience: Epochs without a better one on the eval split before training stops: by its RMSE
+            for a model of ratings, else by its NDCG@10.
         learning_rate: Adam's step size.
     """
 
@@ -42,7 +43,7 @@ def parse_hyperparameters(text: str, settings_type: type[H]) -> H:
 
     Args:
         text: A JSON object; names that are left out keep their default.
-        settings_type: The model's dataclass; its fields are int or float.
+        settings_type: The model's dataclass; its fields are int, float or a Literal.
 
     Raises:
         InputError: If the text is not a JSON object, or a name or a value is not allowed.
@@ -58,12 +59,18 @@ def parse_hyperparameters(text: str, settings_type: type[H]) -> H:
         where = f"hyperparameter {name}"
         if name not in types:
             raise InputError(where, "an unknown name", f"one of {', '.join(sorted(types))}")
-        allowed = (int,) if types[name] is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, allowed):
-            raise InputError(
-                where, repr(value), "a whole number" if types[name] is int else "a number"
-            )
-        least = 0 if types[name] is float else 1
-        if not least <= value < float("inf"):
-            raise InputError(where, repr(value), f"a finite number of at least {least}")
+        _refuse_wrong_value(where, value, types[name])
     return settings_type(**given)
+
+
+def _refuse_wrong_value(where: str, value: Any, wanted: Any) -> None:
+    if words := get_args(wanted):
+        if value not in words:
+            raise InputError(where, repr(value), f"one of {', '.join(words)}")
+        return
+    allowed = (int,) if wanted is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise InputError(where, repr(value), "a whole number" if wanted is int else "a number")
+    least = 0 if wanted is float else 1
+    if not least <= value < float("inf"):
+        raise InputError(where, repr(value), f"a finite number of at least {least}")

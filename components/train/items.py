@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import tensorflow as tf
 
 from components.train.tables import FeatureGraph, read_columns
 
@@ -91,7 +92,9 @@ def _columns(folder: Path) -> set[str]:
 
 
 def _events_only(graph: FeatureGraph, catalogue: list[str], train_dir: Path) -> list[str]:
-    return sorted((set(graph.named("_z")) - set(catalogue)) & _columns(train_dir))
+    # A rating is a label. The mean of an item that was rated once would give it away.
+    known = {*catalogue, "rating"}
+    return sorted((set(graph.named("_z")) - known) & _columns(train_dir))
 
 
 def _mean_by_item(
@@ -101,3 +104,15 @@ def _mean_by_item(
     total = np.bincount(rows[present], values[present], minlength=items)
     count = np.bincount(rows[present], minlength=items)
     return np.asarray(total / np.maximum(count, 1), np.float32)
+
+
+def mean_of_tokens(table: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+    """Return the mean vector of each row's tokens, float32 [rows, d]; zero without any.
+
+    Args:
+        table: A vector for each token, float32 [tokens, d].
+        tokens: Tokens, int32 [rows, T], −1 after the last.
+    """
+    there = tf.cast(tokens >= 0, tf.float32)[:, :, tf.newaxis]
+    total = tf.reduce_sum(tf.gather(table, tf.maximum(tokens, 0)) * there, axis=1)
+    return total / tf.maximum(tf.reduce_sum(there, axis=1), 1.0)

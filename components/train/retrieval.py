@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
@@ -27,9 +27,13 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
     Attributes:
         items: The item table.
         history_length: Events of history the model reads; 0 for a model that reads none.
+        predicts: What a score says beside an order of items: "rating", the user's rating of the
+            item; "click", the log-odds that the user takes it, against one item drawn evenly from
+            the catalogue; "" nothing. The SavedModel has a signature of that name.
     """
 
     history_length: int = 0
+    predicts: Literal["", "rating", "click"] = ""
 
     def __init__(self, items: ItemTable) -> None:
         """Keep the item table's arrays as constants of the graph."""
@@ -62,6 +66,21 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
         self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
     ) -> tf.Tensor:
         """Score every item, float32 [B, n], with the index's vectors and bias."""
+
+    def score_pairs(
+        self,
+        user: tf.Tensor,
+        history: tf.Tensor,
+        rows: tf.Tensor,
+        vectors: tf.Tensor,
+        bias: tf.Tensor,
+    ) -> tf.Tensor:
+        """Score one item of each query, float32 [B]; `rows` are item rows, int32 [B]."""
+        return tf.gather(self.score_all(user, history, vectors, bias), rows, axis=1, batch_dims=1)
+
+    def prediction(self, scores: tf.Tensor) -> tf.Tensor:
+        """Return what scores predict, in the unit of what was learned; see `predicts`."""
+        return scores
 
 
 class Stepped(Retrieval):

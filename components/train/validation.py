@@ -1,6 +1,7 @@
-"""NDCG@10 on the eval split: every item ranked, for a sample of users."""
+"""The eval split, for a sample of users: NDCG@10 with every item ranked, and RMSE of ratings."""
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from components.train.interactions import (
 )
 from components.train.retrieval import Retrieval
 
+Float32 = npt.NDArray[np.float32]
+
 _QUERIES_AT_ONCE = 64
 CUTOFF = 10
 
@@ -29,11 +32,15 @@ class Questions:
         user: `user_id`, [queries].
         history: Item rows before the split, [queries, L]; −1 is padding.
         answers: The different items each user takes in the split, [queries] arrays.
+        rated: Item rows each user rates in the split, [queries] arrays; none without ratings.
+        ratings: Those ratings, [queries] arrays.
     """
 
     user: Int32
     history: Int32
     answers: list[Int32]
+    rated: list[Int32]
+    ratings: list[Float32]
 
     def __len__(self) -> int:
         """Number of (user, item) pairs that are ranked."""
@@ -58,13 +65,30 @@ def make_questions(
     drawn = np.random.default_rng(seed).permutation(len(first))[:users]
     first = select(first, np.sort(drawn))
     ends = np.searchsorted(events.owner, events.owner[first.start], side="right")
+    windows = [slice(start, end) for start, end in zip(first.start, ends, strict=True)]
+    rating = np.full(len(events), np.nan, np.float32) if events.rating is None else events.rating
+    known = [np.isfinite(rating[window]) for window in windows]
     return Questions(
         user=first.user,
         history=histories(events, first, length=max(history_length, 1)),
-        answers=[
-            np.unique(events.item[start:end]) for start, end in zip(first.start, ends, strict=True)
-        ],
+        answers=[np.unique(events.item[window]) for window in windows],
+        rated=[events.item[window][rated] for window, rated in zip(windows, known, strict=True)],
+        ratings=[rating[window][rated] for window, rated in zip(windows, known, strict=True)],
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """How good a model is on the questions.
+
+    Attributes:
+        ndcg: The mean over all (user, item) pairs of 1/log₂(rank + 1), 0 beyond rank 10. One right
+            answer per pair, so the ideal DCG is 1. NaN without any pair.
+        rmse: √ mean (r − r̂)² over the rated events; NaN for a model that predicts no ratings.
+    """
+
+    ndcg: float
+    rmse: float
 
 
 class Validator:
@@ -74,28 +98,42 @@ class Validator:
         """Keep the model and the questions."""
         self._questions = questions
         self._model = model
-        self._best = tf.function(self._best_rows, reduce_retracing=True)
+        self._rates = model.predicts == "rating"
+        self._ask = tf.function(self._answers, reduce_retracing=True)
 
-    def _best_rows(
-        self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
-    ) -> tf.Tensor:
-        return top_k(self._model.score_all(user, history, vectors, bias), CUTOFF)[1]
+    def _answers(
+        self,
+        user: tf.Tensor,
+        history: tf.Tensor,
+        pairs: tf.Tensor,
+        vectors: tf.Tensor,
+        bias: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the best items of each query, [B, 10], and what is predicted of pairs, [pairs]."""
+        scores = self._model.score_all(user, history, vectors, bias)
+        return top_k(scores, CUTOFF)[1], self._model.prediction(tf.gather_nd(scores, pairs))
 
-    def ndcg(self) -> float:
-        """Return the mean over all (user, item) pairs of 1/log₂(rank + 1), 0 beyond rank 10.
-
-        One right answer per pair, so the ideal DCG is 1. NaN without any pair.
-        """
+    def measure(self) -> Quality:
+        """Ask the questions of the model as it is now."""
         asked = self._questions
         if len(asked) == 0:
-            return float("nan")
+            return Quality(math.nan, math.nan)
         vectors, bias = self._model.index()
-        total = 0.0
+        total, errors = 0.0, []
         for start in range(0, len(asked.user), _QUERIES_AT_ONCE):
             chunk = slice(start, start + _QUERIES_AT_ONCE)
-            best = self._best(asked.user[chunk], asked.history[chunk], vectors, bias).numpy()
-            total += sum(map(gain, best, asked.answers[chunk]))
-        return total / len(asked)
+            rated = asked.rated[chunk] if self._rates else []
+            query = np.repeat(np.arange(len(rated)), [len(items) for items in rated])
+            item = np.concatenate([np.zeros(0, np.int32), *rated])
+            pairs = np.stack([query, item], axis=1).astype(np.int32)
+            best, predicted = self._ask(
+                asked.user[chunk], asked.history[chunk], pairs, vectors, bias
+            )
+            total += sum(map(gain, best.numpy(), asked.answers[chunk]))
+            if len(pairs):
+                errors.append(np.concatenate(asked.ratings[chunk]) - predicted.numpy())
+        rmse = math.sqrt(np.square(np.concatenate(errors)).mean()) if errors else math.nan
+        return Quality(total / len(asked), rmse)
 
 
 def gain(best: Int32, answers: Int32) -> float:

@@ -2,9 +2,10 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -19,6 +20,8 @@ feature { name: "title" type: BYTES natural_language_domain {} annotation { tag:
 feature { name: "category" type: BYTES annotation { tag: "catalogue" } }
 feature { name: "brand" type: BYTES annotation { tag: "catalogue" } }
 """
+
+RATED_USERS, RATED_ITEMS, TASTES = 120, 60, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +44,6 @@ class Prepared:
 
 
 def prepare(folder: Path, *, shuffled: bool) -> Prepared:
-    from components.preprocess.settings import PreprocessSettings
-    from components.preprocess.transform import fit_transform_graph
-
     shop = make_shop(folder / "raw", seed=1, shuffled=shuffled)
     catalogue = pl.read_csv(shop.items).rename({"item_id": "item"}).drop("price")
     events = (
@@ -56,17 +56,26 @@ def prepare(folder: Path, *, shuffled: bool) -> Prepared:
     )
     day = (pl.col("time").dt.epoch("s") - START) / 86_400
     splits = {
-        "train": day < DAYS - 12,
-        "eval": (day >= DAYS - 12) & (day < DAYS - 6),
-        "test": day >= DAYS - 6,
+        "train": events.filter(day < DAYS - 12),
+        "eval": events.filter((day >= DAYS - 12) & (day < DAYS - 6)),
+        "test": events.filter(day >= DAYS - 6),
     }
+    return write_artifacts(folder, splits, catalogue, schema=SCHEMA)
+
+
+def write_artifacts(
+    folder: Path, splits: Mapping[str, pl.DataFrame], catalogue: pl.DataFrame, *, schema: str
+) -> Prepared:
+    """Write what ingest writes, and fit the transform graph on it."""
+    from components.preprocess.settings import PreprocessSettings
+    from components.preprocess.transform import fit_transform_graph
+
     for split, rows in splits.items():
-        target = folder / "events" / split
-        target.mkdir(parents=True)
-        events.filter(rows).write_parquet(target / "part-00000.parquet")
+        (folder / "events" / split).mkdir(parents=True)
+        rows.write_parquet(folder / "events" / split / "part-00000.parquet")
     (folder / "catalogue").mkdir()
     catalogue.write_parquet(folder / "catalogue" / "part-00000.parquet")
-    (folder / "schema.pbtxt").write_text(SCHEMA)
+    (folder / "schema.pbtxt").write_text(schema)
     fit_transform_graph(
         events_dir=folder / "events",
         schema_path=folder / "schema.pbtxt",
@@ -85,6 +94,37 @@ def shop_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 @pytest.fixture(scope="session")
 def shuffled_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare(tmp_path_factory.mktemp("shuffled"), shuffled=True)
+
+
+@pytest.fixture(scope="session")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A log whose ratings are 3 + b_u + b_i + ½ where user and item share a taste, else − ½."""
+    folder = tmp_path_factory.mktemp("rated")
+    random = np.random.default_rng(0)
+    pair = random.permutation(RATED_USERS * RATED_ITEMS)[:3000]
+    user, item = pair // RATED_ITEMS, pair % RATED_ITEMS
+    by_user, by_item = random.normal(0, 0.5, RATED_USERS), random.normal(0, 0.5, RATED_ITEMS)
+    same = user % TASTES == item % TASTES
+    rating = 3 + by_user[user] + by_item[item] + np.where(same, 0.5, -0.5)
+    day = np.arange(len(pair)) * 86_400_000_000 // 100
+    log = pl.DataFrame(
+        {
+            "user": [f"u{n}" for n in user],
+            "item": [f"i{n}" for n in item],
+            "time": pl.Series(day).cast(pl.Datetime("us")),
+            "rating": rating.astype(np.float32),
+        }
+    )
+    # A third of the train events are no ratings: they are history alone.
+    unrated = pl.int_range(pl.len()) % 3 == 0
+    splits = {
+        "train": log[:2400].with_columns(rating=pl.when(~unrated).then("rating")),
+        "eval": log[2400:2700],
+        "test": log[2700:],
+    }
+    schema = "".join(line + "\n" for line in SCHEMA.splitlines() if "catalogue" not in line)
+    catalogue = log.select("item").unique().sort("item")
+    return write_artifacts(folder, splits, catalogue, schema=schema.replace('"price"', '"rating"'))
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,9 @@ import pytest
 import tensorflow as tf
 
 from components.errors import InputError
-from components.preprocess.settings import PreprocessSettings
-from components.preprocess.transform import fit_transform_graph
 from components.train.fit import train
 from components.train.settings import TrainSettings
-from tests.train.conftest import SCHEMA, Prepared
-
-USERS, ITEMS, TASTES = 120, 60, 2
-
+from tests.train.conftest import Prepared
 
 SMALL = {"epochs": 40, "learning_rate": 0.02, "batch_users": 24, "dimension": 4, "l2": 0.02}
 
@@ -26,49 +21,6 @@ def run(prepared: Any, folder: Path) -> None:
         model="rating_factorization", hyperparameters=json.dumps(SMALL), eval_users=0
     )
     train(**prepared.inputs, **prepared.outputs(folder), checkpoint_root="", settings=settings)
-
-
-@pytest.fixture(scope="module")
-def rated(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """A log whose ratings are 3 + b_u + b_i + ½ where user and item share a taste, else − ½."""
-    folder = tmp_path_factory.mktemp("rated")
-    random = np.random.default_rng(0)
-    pair = random.permutation(USERS * ITEMS)[:3000]
-    user, item = pair // ITEMS, pair % ITEMS
-    by_user, by_item = random.normal(0, 0.5, USERS), random.normal(0, 0.5, ITEMS)
-    same = user % TASTES == item % TASTES
-    rating = 3 + by_user[user] + by_item[item] + np.where(same, 0.5, -0.5)
-    day = np.arange(len(pair)) * 86_400_000_000 // 100
-    log = pl.DataFrame(
-        {
-            "user": [f"u{n}" for n in user],
-            "item": [f"i{n}" for n in item],
-            "time": pl.Series(day).cast(pl.Datetime("us")),
-            "rating": rating.astype(np.float32),
-        }
-    )
-    # A third of the train events are no ratings: they are history alone.
-    unrated = pl.int_range(pl.len()) % 3 == 0
-    splits = {
-        "train": log[:2400].with_columns(rating=pl.when(~unrated).then("rating")),
-        "eval": log[2400:2700],
-        "test": log[2700:],
-    }
-    for split, rows in splits.items():
-        (folder / "events" / split).mkdir(parents=True)
-        rows.write_parquet(folder / "events" / split / "part-00000.parquet")
-    (folder / "catalogue").mkdir()
-    log.select("item").unique().sort("item").write_parquet(folder / "catalogue" / "part-0.parquet")
-    schema = "".join(line + "\n" for line in SCHEMA.splitlines() if "catalogue" not in line)
-    (folder / "schema.pbtxt").write_text(schema.replace('"price"', '"rating"'))
-    fit_transform_graph(
-        events_dir=folder / "events",
-        schema_path=folder / "schema.pbtxt",
-        transform_graph_dir=folder / "transform_graph",
-        settings=PreprocessSettings(),
-        beam_options=[],
-    )
-    return Prepared(folder)
 
 
 @pytest.fixture(scope="module")

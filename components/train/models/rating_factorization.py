@@ -31,7 +31,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.errors import InputError
 from components.study.space import Range, Space
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import (
@@ -43,6 +42,7 @@ from components.train.interactions import (
     whole_users,
 )
 from components.train.items import ItemTable
+from components.train.ratings import RatingScale
 from components.train.repeats import read_history
 from components.train.retrieval import Stepped
 
@@ -108,6 +108,7 @@ class RatingFactorizationHyperparameters(Hyperparameters):
 class RatingFactorization(Stepped):
     """See the file's docstring."""
 
+    predicts = "rating"
     settings: RatingFactorizationHyperparameters
     signature = RatingBatch(
         _INTS, tf.TensorSpec([None, None], tf.int32), _INTS, _INTS,
@@ -136,16 +137,14 @@ class RatingFactorization(Stepped):
         self.history_embedding = self.add_weight((ids, d), initializer="zeros", name="history")
         self.user_bias = self.add_weight((users,), initializer="zeros", name="user_bias")
         self.item_bias = self.add_weight((ids,), initializer="zeros", name="item_bias")
-        self.mean = self.add_weight((), initializer="zeros", trainable=False, name="mean")
+        self.scale = RatingScale()
         self.users_per_rating = self.add_weight((), initializer="zeros", trainable=False)
         self.built = True
 
     def prepare(self, events: Interactions) -> None:
         """See `Stepped.prepare`: the mean of the ratings, and how many users share them."""
-        if events.rating is None or not np.isfinite(events.rating).any():
-            raise InputError("events of the train split", "no rating", "a column rating with some")
-        self.mean.assign(np.nanmean(events.rating))
-        self.users_per_rating.assign(len(whole_users(events)) / np.isfinite(events.rating).sum())
+        rating = self.scale.fit(events)
+        self.users_per_rating.assign(len(whole_users(events)) / len(rating))
 
     def epoch_batches(
         self, events: Interactions, *, seed: int, epoch: int
@@ -183,7 +182,7 @@ class RatingFactorization(Stepped):
         ]
         taste, item = tf.gather(self.user_embedding.value, user), self._vectors(label)
         bias = tf.gather(self.user_bias.value, user), tf.gather(self.item_bias.value, label)
-        predicted = self.mean.value + bias[0] + bias[1]
+        predicted = self.scale.mean.value + bias[0] + bias[1]
         predicted += tf.reduce_sum(item * (taste + others), axis=1)
         settings = self.settings
         loss = tf.square(batch.rating - predicted)
@@ -212,14 +211,18 @@ class RatingFactorization(Stepped):
     def index(self) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Retrieval.index`."""
         ids = self.item_ids["item"]
-        return self._vectors(ids), self.mean.value + tf.gather(self.item_bias.value, ids)
+        return self._vectors(ids), self.scale.mean.value + tf.gather(self.item_bias.value, ids)
 
     def score_all(
         self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
     ) -> tf.Tensor:
-        """See `Retrieval.score_all`; the scores are ratings, not cut to their scale."""
+        """See `Retrieval.score_all`; the scores are not cut, so that they still make an order."""
         total, count = self._pool(history)
         query = total * tf.math.rsqrt(tf.maximum(count, 1.0))[:, tf.newaxis]
         query += tf.gather(self.user_embedding.value, user)
         own = tf.gather(self.user_bias.value, user)[:, tf.newaxis]
         return tf.matmul(query, vectors, transpose_b=True) + bias + own
+
+    def prediction(self, scores: tf.Tensor) -> tf.Tensor:
+        """See `Retrieval.prediction`."""
+        return self.scale.cut(scores)

@@ -15,6 +15,7 @@ from components.train.models.matrix_factorization import (
     MatrixFactorization,
     MatrixFactorizationHyperparameters,
 )
+from components.train.models.ranker import Ranker, RankerHyperparameters
 from components.train.models.rating_factorization import (
     RatingFactorization,
     RatingFactorizationHyperparameters,
@@ -42,6 +43,7 @@ MODELS: Mapping[str, ModelEntry] = {
     "gru4rec": ModelEntry(Gru4recHyperparameters, Gru4rec),
     "linear_autoencoder": ModelEntry(LinearAutoencoderHyperparameters, LinearAutoencoder),
     "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
+    "ranker": ModelEntry(RankerHyperparameters, Ranker),
     "rating_factorization": ModelEntry(RatingFactorizationHyperparameters, RatingFactorization),
     "sasrec": ModelEntry(SasrecHyperparameters, Sasrec),
     "slist": ModelEntry(SlistHyperparameters, Slist),

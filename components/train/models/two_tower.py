@@ -32,12 +32,8 @@ import tensorflow as tf
 
 from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, BasketModel
-from components.train.items import ItemTable
-from components.train.repeats import band, read_history
-
-# Adam moves every variable by about its step size; the few numbers of the repeat term have further
-# to go than the embeddings, and are long done being learned when those begin to overfit.
-_REPEAT_SCALE = 10.0
+from components.train.items import ItemTable, mean_of_tokens
+from components.train.repeats import REPEAT_SCALE, band, mean_by_age, read_history
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +96,7 @@ class TwoTower(BasketModel):
         self.mix = self.add_weight(eye.shape, initializer=lambda *a, **k: eye, name="mix")
         self.item_bias = self.prior_bias()
         # Every event weighs as much at first: a count of purchases, beside the item's popularity.
-        even = np.full((settings.age_bands, settings.occurrences), np.log(0.01) / _REPEAT_SCALE)
+        even = np.full((settings.age_bands, settings.occurrences), np.log(0.01) / REPEAT_SCALE)
         self.repeat = self.add_weight(even.shape, initializer=lambda *a, **k: even, name="repeat")
         self.item_repeat = self.add_weight((size["item"],), initializer="zeros", name="item_repeat")
         self.built = True
@@ -114,10 +110,7 @@ class TwoTower(BasketModel):
         for name, embedding in self.category.items():
             vectors += tf.gather(embedding.value, tf.gather(self.item_ids[name], rows))
         for name, embedding in self.token.items():
-            tokens = tf.gather(self.item_tokens[name], rows)
-            there = tf.cast(tokens >= 0, tf.float32)[:, :, tf.newaxis]
-            total = tf.reduce_sum(tf.gather(embedding.value, tf.maximum(tokens, 0)) * there, axis=1)
-            vectors += total / tf.maximum(tf.reduce_sum(there, axis=1), 1.0)
+            vectors += mean_of_tokens(embedding.value, tf.gather(self.item_tokens[name], rows))
         if self.number is not None:
             vectors += tf.gather(self.item_numbers, rows) @ self.number.value
         return vectors
@@ -131,19 +124,13 @@ class TwoTower(BasketModel):
             age: Events since, int32 [events].
         """
         bands, d = self.settings.age_bands, self.settings.dimension
-        count = tf.shape(user)[0]
-        group = place[:, 0] * bands + band(age, bands=bands)
-        total = tf.math.bincount(group, minlength=count * bands, maxlength=count * bands)
-        item_id = tf.gather(self.item_ids["item"], place[:, 1])
-        # A sparse matrix sums without a copy of every event's vector, [events, d].
-        pooling = tf.SparseTensor(
-            tf.cast(tf.stack([group, item_id], axis=1), tf.int64),
-            1.0 / tf.gather(tf.cast(total, tf.float32), group),
-            tf.cast(tf.stack([count * bands, self.items.sizes["item"]]), tf.int64),
-        )
-        pooled = tf.sparse.sparse_dense_matmul(pooling, self.item_embedding.value)
+        ids = tf.gather(self.item_ids["item"], place[:, 1])
+        pooled = mean_by_age(
+            self.item_embedding.value, tf.stack([place[:, 0], ids], axis=1), age,
+            bands=bands, queries=tf.shape(user)[0],
+        )  # fmt: skip
         mix = tf.reshape(self.mix.value, [bands * d, d])
-        return tf.gather(self.user_embedding.value, user) + tf.reshape(pooled, [count, -1]) @ mix
+        return tf.gather(self.user_embedding.value, user) + pooled @ mix
 
     def repeat_weights(self, rows: tf.Tensor, age: tf.Tensor, occurrence: tf.Tensor) -> tf.Tensor:
         """Return what each event of the histories weighs for its own item, float32 [events]."""
@@ -152,7 +139,7 @@ class TwoTower(BasketModel):
             [band(age, bands=self.settings.age_bands), tf.minimum(occurrence, limit)], axis=1
         )
         own = tf.gather(self.item_repeat.value, tf.gather(self.item_ids["item"], rows))
-        return tf.exp(_REPEAT_SCALE * tf.gather_nd(self.repeat.value, cell) + own)
+        return tf.exp(REPEAT_SCALE * tf.gather_nd(self.repeat.value, cell) + own)
 
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
