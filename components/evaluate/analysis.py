@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import polars as pl
@@ -12,13 +13,15 @@ import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
 from tensorflow_model_analysis.extractors import features_extractor, predictions_extractor
+from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
 from components.beam_runner import pipeline_options
-from components.evaluate import rank_metrics
-from components.evaluate.examples import SLICE_COLUMNS, read_batch, write_examples
+from components.evaluate.examples import read_batch, write_examples
 from components.evaluate.gate import OVERALL
-from components.evaluate.household_slices import RANK_PREFIX, HouseholdSlices
+from components.evaluate.household_slices import RIVAL_PREFIX, HouseholdSlices
+from components.evaluate.rank_metrics import EXAMPLES
+from components.evaluate.slices import SLICE_COLUMNS
 
 CONFIDENCE = 0.95  # TFMA's jackknife gives this level and no other
 
@@ -50,8 +53,10 @@ def analyse(
     frame: pl.DataFrame,
     models: Mapping[str, Path],
     *,
+    signature: str,
+    metric: type[metric_types.Metric],
+    metric_settings: Mapping[str, Any],
     output_dir: Path,
-    k: int,
     seed: int,
     batch_rows: int = 64,
     beam_options: Sequence[str] = (),
@@ -59,20 +64,27 @@ def analyse(
     """Run TFMA over examples and read its results back.
 
     Args:
-        frame: Examples sorted by user: user, item, history, slice columns, and a column
-            "rank_<baseline>" for each baseline.
+        frame: Examples sorted by user: user, item, history, slice columns, a column "rival_<name>"
+            for each rival, and "label" when the metric needs one.
         models: SavedModel directories by name; the first is the candidate, to which every other
-            model and baseline is compared.
+            model and rival is compared.
+        signature: Signature that each model is asked by; it has one output, [rows].
+        metric: What is measured: a class that takes `models`, the names of everything measured.
+        metric_settings: Its other settings.
         output_dir: TFMA's output, readable by `tfma.load_eval_result`.
-        k: Cut-off of HR and NDCG.
         seed: Of the jackknife's assignment of households to its 20 groups.
         batch_rows: Rows a model sees at once. Few, because scores are rows × items: allocations of
             over 32 MB go back to the system each time, and that costs more than larger batches win.
         beam_options: Beam pipeline options; none means the local runner.
     """
-    baselines = [c.removeprefix(RANK_PREFIX) for c in frame.columns if c.startswith(RANK_PREFIX)]
+    rivals = [c.removeprefix(RIVAL_PREFIX) for c in frame.columns if c.startswith(RIVAL_PREFIX)]
     columns = [column for column in SLICE_COLUMNS if column in frame.columns]
-    config = _eval_config([*models], [*models, *baselines], columns=columns, k=k)
+    measured = config_pb2.MetricConfig(
+        class_name=metric.__name__,
+        module=metric.__module__,
+        config=json.dumps({"models": [*models, *rivals], **metric_settings}),
+    )
+    config = _eval_config([*models], measured, signature=signature, columns=columns)
     shared = [
         tfma.default_eval_shared_model(
             eval_saved_model_path=str(path), model_name=name, eval_config=config
@@ -109,20 +121,19 @@ def analyse(
 
 
 def _eval_config(
-    models: list[str], measured: list[str], *, columns: Sequence[str], k: int
+    models: list[str],
+    metric: config_pb2.MetricConfig,
+    *,
+    signature: str,
+    columns: Sequence[str],
 ) -> config_pb2.EvalConfig:
-    metric = config_pb2.MetricConfig(
-        class_name="RankMetrics",
-        module=rank_metrics.__name__,
-        config=json.dumps({"models": measured, "k": k, "name": "rank_metrics"}),
-    )
     options = config_pb2.Options()
     options.include_default_metrics.value = False
     options.compute_confidence_intervals.value = True
     options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.JACKKNIFE
     return config_pb2.EvalConfig(
         model_specs=[
-            config_pb2.ModelSpec(name=name, signature_name="evaluate", model_type="tf_generic")
+            config_pb2.ModelSpec(name=name, signature_name=signature, model_type="tf_generic")
             for name in models
         ],
         slicing_specs=[
@@ -155,7 +166,7 @@ def _of_slice(sliced: metrics_for_slice_pb2.MetricsForSlice) -> Iterator[Measure
     for key in sliced.slice_key.single_slice_keys:
         name = f"{key.column}={key.bytes_value.decode()}"
     found = {(pair.key.model_name, pair.key.name): pair for pair in sliced.metric_keys_and_values}
-    examples = round(found[("", rank_metrics.EXAMPLES)].value.double_value.value)
+    examples = round(found[("", EXAMPLES)].value.double_value.value)
     for (model, metric), pair in found.items():
         if not model:
             continue

@@ -23,8 +23,10 @@ from components.evaluate.gate import (
     metric_key,
     parse_thresholds,
 )
-from components.evaluate.household_slices import RANK_PREFIX
+from components.evaluate.household_slices import RIVAL_PREFIX
 from components.evaluate.importance import measure_importance
+from components.evaluate.predictions import measure_predictions, predicted_kind
+from components.evaluate.rank_metrics import RankMetrics
 from components.evaluate.recommendations import recommend
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +39,12 @@ DEFAULT_THRESHOLDS = """[
   {"kind": "beats", "metric": "ndcg@10", "baseline": "item_cooccurrence"},
   {"kind": "not_worse_than_live", "metric": "ndcg@10", "bound": 0.005, "confident": true}
 ]"""
+# A model of ratings orders items by how they would be rated, which is not what is taken next: it is
+# asked for what it learned.
+RATING_THRESHOLDS = """[
+  {"kind": "beats", "metric": "rmse", "baseline": "biases", "confident": true},
+  {"kind": "not_worse_than_live", "metric": "rmse", "bound": 0.005, "confident": true}
+]"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +52,7 @@ class EvaluateSettings:
     """Settings of the step.
 
     Attributes:
-        thresholds: What the gate asks for.
+        thresholds: What the gate asks for; none means the defaults of what the model predicts.
         k: Cut-off of HR@k, NDCG@k and coverage@k.
         examples: How examples are sampled.
         beam_options: Options of TFMA's Beam pipeline; none means the local runner.
@@ -70,7 +78,8 @@ def evaluate_settings(*, thresholds: str, k: int, max_examples: int) -> Evaluate
     """Make settings of the step's parameters.
 
     Args:
-        thresholds: JSON, see `components.evaluate.gate`; "" is `DEFAULT_THRESHOLDS`.
+        thresholds: JSON, see `components.evaluate.gate`; "" is `RATING_THRESHOLDS` for a model of
+            ratings and `DEFAULT_THRESHOLDS` for any other.
         k: Cut-off.
         max_examples: Examples to sample at most.
 
@@ -78,7 +87,7 @@ def evaluate_settings(*, thresholds: str, k: int, max_examples: int) -> Evaluate
         InputError: If a parameter is not valid.
     """
     return EvaluateSettings(
-        parse_thresholds(thresholds.strip() or DEFAULT_THRESHOLDS),
+        parse_thresholds(thresholds) if thresholds.strip() else (),
         k=k,
         examples=ExampleSettings(max_examples=max_examples),
     )
@@ -119,18 +128,29 @@ def evaluate(
     examples = make_examples(events_dir, catalogue_dir, settings=settings.examples)
     ranks = fit_baselines(events_dir, catalogue_dir).ranks(examples.frame)
     frame = pl.concat(
-        [examples.frame, ranks.rename(lambda name: f"{RANK_PREFIX}{name}")], how="horizontal"
+        [examples.frame, ranks.rename(lambda name: f"{RIVAL_PREFIX}{name}")], how="horizontal"
     )
     models = {"candidate": model_dir} | ({"live": live_model_dir} if live_model_dir else {})
     measurements = analyse(
         frame,
         models,
+        signature="evaluate",
+        metric=RankMetrics,
+        metric_settings={"k": settings.k},
         output_dir=evaluation_dir,
-        k=settings.k,
         seed=settings.examples.seed,
         beam_options=settings.beam_options,
     )
+    predictions = measure_predictions(
+        models,
+        events_dir=events_dir,
+        catalogue_dir=catalogue_dir,
+        output_dir=evaluation_dir / "predictions",
+        settings=settings.examples,
+        beam_options=settings.beam_options,
+    )
     lists = recommend(model_dir, examples.frame, k=settings.k)
+    measurements += predictions.measurements if predictions else ()
     coverage = metric_key("candidate", f"coverage@{settings.k}", OVERALL)
     metrics = flatten(measurements) | {
         coverage: lists.coverage,
@@ -141,9 +161,16 @@ def evaluate(
         "confidence_level": CONFIDENCE,
         "live": int(live_model_dir is not None),
     }
+    if predictions:
+        metrics |= {
+            f"{predictions.kind}_examples": predictions.examples,
+            f"{predictions.kind}_events_left_out": predictions.left_out,
+        }
     text = json.dumps(metrics, indent=1, allow_nan=False)
     (evaluation_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    blessing = decide_blessing(metrics, settings.thresholds, digest)
+    default = RATING_THRESHOLDS if predicted_kind(model_dir) == "rating" else DEFAULT_THRESHOLDS
+    thresholds = settings.thresholds or parse_thresholds(default)
+    blessing = decide_blessing(metrics, thresholds, digest)
     importance = measure_importance(
         model_dir, examples.frame, k=settings.k, seed=settings.examples.seed
     )
@@ -154,6 +181,7 @@ def evaluate(
         recommendations=lists,
         k=settings.k,
         importance=importance,
+        predictions=predictions,
     )
     write_report(report_path, findings, catalogue_dir=catalogue_dir)
     blessing.write(blessing_path)

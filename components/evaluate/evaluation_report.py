@@ -11,18 +11,14 @@ import polars as pl
 from components import report
 from components.evaluate.analysis import Measurement
 from components.evaluate.examples import Examples
-from components.evaluate.gate import OVERALL, Blessing, difference_name
+from components.evaluate.gate import OVERALL, Blessing
 from components.evaluate.importance import Importance
+from components.evaluate.prediction_report import prediction_sections
+from components.evaluate.predictions import Predictions
 from components.evaluate.rank_metrics import metric_names
 from components.evaluate.recommendations import Recommendations
+from components.evaluate.tables import NAMES, Table, comparison, slice_table
 
-_NAMES = {
-    "candidate": "this model",
-    "live": "model in service",
-    "popularity": "most popular items",
-    "household_frequency": "household's own favourites",
-    "item_cooccurrence": "bought by the same people",
-}
 _SHOWN_USERS = 5
 _SHOWN_ITEMS = 5
 
@@ -37,9 +33,7 @@ class Findings:
     recommendations: Recommendations
     k: int
     importance: tuple[Importance, ...]
-
-
-Table = Mapping[tuple[str, str, str], Measurement]
+    predictions: Predictions | None = None
 
 
 def write_report(path: Path, findings: Findings, *, catalogue_dir: Path) -> None:
@@ -51,7 +45,7 @@ def write_report(path: Path, findings: Findings, *, catalogue_dir: Path) -> None
         catalogue_dir: For the titles of the items shown.
     """
     found = {(m.model, m.metric, m.slice): m for m in findings.measurements}
-    models = [name for name in _NAMES if (name, "mrr", OVERALL) in found]
+    models = [name for name in NAMES if (name, "mrr", OVERALL) in found]
     blessed = findings.blessing.blessed
     lead = "May be published: " if blessed else "Refused: "
     report.write_page(
@@ -62,6 +56,7 @@ def write_report(path: Path, findings: Findings, *, catalogue_dir: Path) -> None
             ("The gate", _gate(findings.blessing)),
             ("Against the others", _comparison(found, models, findings)),
             ("Where it is strong and weak", _slices(found, models, findings.k)),
+            *prediction_sections(findings.predictions),
             ("What it rests on", _importance(findings)),
             ("What it recommends", _lists(findings, catalogue_dir)),
             ("How to read this", _how_to_read(findings)),
@@ -83,47 +78,18 @@ def _gate(blessing: Blessing) -> markupsafe.Markup:
 def _comparison(found: Table, models: Sequence[str], findings: Findings) -> markupsafe.Markup:
     names = metric_names(findings.k)
     ndcg = names[1]
-    bars = {_NAMES[m]: found[m, ndcg, OVERALL] for m in models}
-    plot = report.bar_plot(
-        {name: one.value for name, one in bars.items()},
-        x_label=f"{ndcg.upper()}, with 95 % confidence intervals; longer is better",
-        intervals={n: (one.low, one.high) for n, one in bars.items() if math.isfinite(one.low)},
-    )
-    rows = [
-        [_NAMES[model], *(_with_interval(found[model, name, OVERALL]) for name in names)]
-        for model in models
-    ]
-    leads = [
-        [f"{_NAMES['candidate']} − {_NAMES[other]}"]
-        + [_lead(found[difference_name("candidate", other), name, OVERALL]) for name in names]
-        for other in models[1:]
-    ]
-    header = ["", *(name.upper() for name in names)]
     best = max(models, key=lambda model: found[model, ndcg, OVERALL].value)
     live = (
         "" if "live" in models else " No model is in service yet, so there is none to compare with."
     )
-    words = f"Highest {ndcg.upper()}: {_NAMES[best]}.{live}"
-    return (
-        report.paragraph(words)
-        + plot
-        + report.table(header, rows)
-        + report.paragraph("Differences, example by example:", css="note")
-        + report.table(header, leads)
-    )
+    words = f"Highest {ndcg.upper()}: {NAMES[best]}.{live}"
+    return report.paragraph(words) + comparison(found, models, names, shown=ndcg)
 
 
 def _slices(found: Table, models: Sequence[str], k: int) -> markupsafe.Markup:
     ndcg = metric_names(k)[1]
-    slices = sorted({s for _, metric, s in found if metric == ndcg and s != OVERALL})
-    rows = []
-    for name in slices:
-        own = found["candidate", ndcg, name]
-        others = [found[model, ndcg, name].value for model in models[1:]]
-        rows.append([name.replace("=", ": "), own.examples, _with_interval(own), *others])
-    header = ["slice", "examples", *(_NAMES[model] for model in models)]
     words = f"{ndcg.upper()} by kind of item and household. Few examples mean wide intervals."
-    return report.paragraph(words) + report.table(header, rows)
+    return report.paragraph(words) + slice_table(found, models, ndcg)
 
 
 def _importance(findings: Findings) -> markupsafe.Markup:
@@ -193,27 +159,6 @@ def _how_to_read(findings: Findings) -> markupsafe.Markup:
         "household bought.",
     ]
     return markupsafe.Markup("").join(report.paragraph(text) for text in texts)
-
-
-def _with_interval(one: Measurement) -> str:
-    # Where every example is worth the same, the samples do not differ and say nothing of chance.
-    if not math.isfinite(one.low) or one.low == one.high:
-        return f"{one.value:.4f}"
-    return _on_one_line(f"{one.value:.4f} ({one.low:.4f} to {one.high:.4f})")
-
-
-def _lead(one: Measurement) -> markupsafe.Markup | str:
-    text = f"{one.value:+.4f}"
-    if not math.isfinite(one.low):
-        return text
-    text = _on_one_line(f"{text} ({one.low:+.4f} to {one.high:+.4f})")
-    if one.low <= 0 <= one.high:
-        return text
-    return report.verdict(text, good=one.value > 0)
-
-
-def _on_one_line(text: str) -> str:
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _titles(catalogue_dir: Path) -> Mapping[str, str]:

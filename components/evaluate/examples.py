@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.errors import InputError
+from components.evaluate.slices import add_slices
+from components.evaluate.splits import scan_split
 
-SLICE_COLUMNS = ("item_popularity", "user_activity", "category", "new_user", "new_item")
 _PADDING = ""
 
 
@@ -44,19 +45,6 @@ class Examples:
     left_out: int
 
 
-def scan_split(events_dir: Path, *splits: str) -> pl.LazyFrame:
-    """Return user, item and time of one or more splits, unread.
-
-    Raises:
-        InputError: If a split has no Parquet file.
-    """
-    for split in splits:
-        if not list((events_dir / split).glob("*.parquet")):
-            raise InputError(str(events_dir / split), "no *.parquet file", "the split's events")
-    frames = [pl.scan_parquet(str(events_dir / split / "*.parquet")) for split in splits]
-    return pl.concat([frame.select("user", "item", "time") for frame in frames])
-
-
 def make_examples(events_dir: Path, catalogue_dir: Path, *, settings: ExampleSettings) -> Examples:
     """Make the examples of the test window, with histories and slices.
 
@@ -76,28 +64,27 @@ def make_examples(events_dir: Path, catalogue_dir: Path, *, settings: ExampleSet
     if held_out.is_empty():
         raise InputError(str(events_dir / "test"), "no events", "at least one to evaluate on")
     sampled = held_out.sample(min(settings.max_examples, held_out.height), seed=settings.seed)
-    frame = (
-        sampled.join(_histories(events_dir, sampled, settings), on="user", how="left")
-        .join(_item_bands(events_dir), on="item", how="left")
-        .join(_user_bands(events_dir), on="user", how="left")
-        .with_columns(
-            new_item=pl.when(pl.col("item_popularity").is_null())
-            .then(pl.lit("yes"))
-            .otherwise(pl.lit("no")),
-            new_user=pl.when(pl.col("user_activity").is_null())
-            .then(pl.lit("yes"))
-            .otherwise(pl.lit("no")),
-            item_popularity=pl.col("item_popularity").fill_null("new"),
-            user_activity=pl.col("user_activity").fill_null("new"),
-        )
-        .sort("user", "item")
-    )
-    categories = _categories(events_dir, catalogue_dir, settings.categories)
-    if categories is not None:
-        frame = frame.join(categories, on="item", how="left", maintain_order="left").with_columns(
-            pl.col("category").fill_null("other")
-        )
-    return Examples(_pad(frame), held_out.height - frame.height)
+    frame = describe_pairs(sampled, events_dir, catalogue_dir, settings=settings)
+    return Examples(frame, held_out.height - frame.height)
+
+
+def describe_pairs(
+    pairs: pl.DataFrame, events_dir: Path, catalogue_dir: Path, *, settings: ExampleSettings
+) -> pl.DataFrame:
+    """Add what is known before the test window: each user's history, and the slice columns.
+
+    Args:
+        pairs: user, item and any other columns, which are kept.
+        events_dir: Events with train, eval and test.
+        catalogue_dir: Catalogue; its column "category", if any, becomes a slice.
+        settings: Lengths.
+
+    Returns:
+        The pairs sorted by user and item; `history` oldest first, padded at the end with "".
+    """
+    frame = pairs.join(_histories(events_dir, pairs, settings), on="user", how="left")
+    frame = add_slices(frame, events_dir, catalogue_dir, categories=settings.categories)
+    return _pad(frame.sort("user", "item", maintain_order=True))
 
 
 def _histories(events_dir: Path, sampled: pl.DataFrame, settings: ExampleSettings) -> pl.DataFrame:
@@ -117,66 +104,6 @@ def _pad(frame: pl.DataFrame) -> pl.DataFrame:
     history = pl.col("history").fill_null(pl.lit([], dtype=pl.List(pl.String)))
     padding = pl.lit([_PADDING] * length, dtype=pl.List(pl.String))
     return frame.with_columns(history=pl.concat_list(history, padding).list.head(length))
-
-
-def _item_bands(events_dir: Path) -> pl.DataFrame:
-    """Band items by the third of train events they make, counted from the most popular on."""
-    share = pl.col("events").cum_sum() - pl.col("events")
-    return (
-        scan_split(events_dir, "train")
-        .group_by("item")
-        .agg(events=pl.len())
-        .sort(["events", "item"], descending=[True, False])
-        .with_columns(before=share / pl.col("events").sum())
-        .select(
-            "item",
-            item_popularity=pl.when(pl.col("before") < 1 / 3)
-            .then(pl.lit("head"))
-            .when(pl.col("before") < 2 / 3)
-            .then(pl.lit("middle"))
-            .otherwise(pl.lit("tail")),
-        )
-        .collect()
-    )
-
-
-def _user_bands(events_dir: Path) -> pl.DataFrame:
-    """Band users into thirds by their number of train events."""
-    place = (pl.col("events").rank("ordinal") - 1) / pl.len()
-    return (
-        scan_split(events_dir, "train")
-        .group_by("user")
-        .agg(events=pl.len())
-        .sort("events", "user")
-        .select(
-            "user",
-            user_activity=pl.when(place < 1 / 3)
-            .then(pl.lit("light"))
-            .when(place < 2 / 3)
-            .then(pl.lit("medium"))
-            .otherwise(pl.lit("heavy")),
-        )
-        .collect()
-    )
-
-
-def _categories(events_dir: Path, catalogue_dir: Path, count: int) -> pl.DataFrame | None:
-    catalogue = pl.scan_parquet(str(catalogue_dir / "*.parquet"))
-    if "category" not in catalogue.collect_schema():
-        return None
-    named = catalogue.select("item", pl.col("category").cast(pl.String)).unique("item").collect()
-    top = (
-        scan_split(events_dir, "train")
-        .join(named.lazy(), on="item")
-        .group_by("category")
-        .agg(events=pl.len())
-        .sort(["events", "category"], descending=[True, False])
-        .head(count)
-        .collect()["category"]
-        .drop_nulls()
-    )
-    kept = pl.col("category").is_in(top.implode())
-    return named.with_columns(category=pl.when(kept).then("category").otherwise(pl.lit("other")))
 
 
 def write_examples(frame: pl.DataFrame, path: Path, *, rows: int) -> int:

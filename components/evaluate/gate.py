@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 from components.errors import InputError
 
-Kind = Literal["at_least", "beats", "not_worse_than_live"]
+Kind = Literal["at_least", "at_most", "beats", "not_worse_than_live"]
 Verdict = Literal["passed", "failed", "missing", "no live model"]
 Metrics = Mapping[str, float | None]
 
 OVERALL = "overall"
+# Errors: less is better. Of calibration neither is; its two bounds are at_least and at_most.
+LOWER_IS_BETTER = frozenset({"rmse", "mae", "log_loss"})
+NOT_ORDERED = frozenset({"calibration"})
 _KINDS: Mapping[str, set[str]] = {
     "at_least": {"bound"},
+    "at_most": {"bound"},
     "beats": {"baseline"},
     "not_worse_than_live": {"bound"},
 }
@@ -27,13 +31,15 @@ class Threshold:
     """One condition a candidate must meet.
 
     Attributes:
-        kind: "at_least": the metric is ≥ bound. "beats": candidate − baseline is > bound.
-            "not_worse_than_live": candidate − live is ≥ −bound; passes when nothing is live.
+        kind: "at_least": the metric is ≥ bound. "at_most": it is ≤ bound. "beats": the candidate's
+            lead over the baseline is > bound. "not_worse_than_live": its lead over the live model
+            is ≥ −bound; passes when nothing is live. The lead is candidate − other, and of a metric
+            in `LOWER_IS_BETTER` other − candidate.
         metric: Its name, for example "ndcg@10".
         bound: In the metric's own unit, not in percent.
         slice: "overall" or "column=value", for example "item_popularity=tail".
         baseline: What "beats" compares with.
-        confident: Whether the lower end of the confidence interval is compared, not the value.
+        confident: Whether the worse end of the confidence interval is compared, not the value.
     """
 
     kind: Kind
@@ -52,7 +58,7 @@ class Threshold:
         elif self.kind == "not_worse_than_live":
             model = difference_name("candidate", "live")
         key = metric_key(model, self.metric, self.slice)
-        return f"{key}/low" if self.confident else key
+        return f"{key}/{_worse_end(self.kind, self.metric)}" if self.confident else key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +76,26 @@ class Checked:
 
     def sentence(self) -> str:
         """Say in one line what was asked for and what was found."""
+        better, worse = "above", "below"
+        if self.metric in LOWER_IS_BETTER:
+            better, worse = worse, better
         asked = {
             "at_least": f"at least {self.bound:.4g}",
-            "beats": f"more than {self.bound:.4g} above {self.against}",
-            "not_worse_than_live": f"no more than {self.bound:.4g} below the live model",
+            "at_most": f"at most {self.bound:.4g}",
+            "beats": f"more than {self.bound:.4g} {better} {self.against}",
+            "not_worse_than_live": f"no more than {self.bound:.4g} {worse} the live model",
         }[self.kind]
-        what = "difference" if self.kind != "at_least" else "value"
-        end = f"lower bound of the {what}" if self.confident else what
+        what = "value" if self.kind in ("at_least", "at_most") else "difference"
+        bound = "upper" if _worse_end(self.kind, self.metric) == "high" else "lower"
+        end = f"{bound} bound of the {what}" if self.confident else what
         found = self.verdict if self.value is None else f"{end} {self.value:.4g}"
         return f"{self.metric} ({self.slice}) must be {asked}: {found}"
+
+
+def _worse_end(kind: Kind, metric: str) -> str:
+    """Return which end of the confidence interval is the worse one: "low" or "high"."""
+    compared = kind in ("beats", "not_worse_than_live")
+    return "high" if kind == "at_most" or (compared and metric in LOWER_IS_BETTER) else "low"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +155,11 @@ def _threshold(entry: Any, where: str) -> Threshold:
             raise InputError(f"{where}.{key}", repr(value)[:80], kind[-1].__name__)
     if not math.isfinite(entry.get("bound", 0.0)):
         raise InputError(f"{where}.bound", repr(entry["bound"]), "a finite number")
+    compared = entry["kind"] in ("beats", "not_worse_than_live")
+    if compared and entry["metric"] in NOT_ORDERED:
+        raise InputError(
+            f"{where}.kind", repr(entry["kind"]), "at_least or at_most for this metric"
+        )
     if entry["kind"] == "not_worse_than_live" and entry["bound"] < 0:
         raise InputError(f"{where}.bound", repr(entry["bound"]), "the largest loss allowed, ≥ 0")
     return Threshold(**entry)
@@ -182,10 +204,12 @@ def _check(metrics: Metrics, threshold: Threshold) -> Checked:
     elif value is None:
         verdict = "missing"
     else:
+        lead = -value if threshold.metric in LOWER_IS_BETTER else value
         passed = {
             "at_least": value >= threshold.bound,
-            "beats": value > threshold.bound,
-            "not_worse_than_live": value >= -threshold.bound,
+            "at_most": value <= threshold.bound,
+            "beats": lead > threshold.bound,
+            "not_worse_than_live": lead >= -threshold.bound,
         }[threshold.kind]
         verdict = "passed" if passed else "failed"
     against = {"beats": threshold.baseline, "not_worse_than_live": "live"}.get(threshold.kind, "")

@@ -1,4 +1,4 @@
-"""The TFMA extractor that turns batches of ranks into one extract per household and slice."""
+"""The TFMA extractor that turns batches of predictions into one extract per household and slice."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,7 +8,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tensorflow_model_analysis.slicer import slicer_lib
 
-RANK_PREFIX = "rank_"
+RIVAL_PREFIX = "rival_"
+LABEL = "label"
 
 
 def HouseholdSlices(  # noqa: N802 - TFMA names its extractor factories like classes
@@ -22,8 +23,9 @@ def HouseholdSlices(  # noqa: N802 - TFMA names its extractor factories like cla
     2007, §4), and Beam sees a tenth of the elements.
 
     Args:
-        models: Models whose ranks TFMA predicted, in the order of the eval config. Ranks that
-            were computed beforehand are in features named "rank_<baseline>".
+        models: Models that TFMA asked, in the order of the eval config. What rivals answer was
+            computed beforehand and is in features named "rival_<name>"; a feature "label" holds
+            the labels of metrics that need some.
         columns: Features to slice by; the slice of everything is always made.
     """
     return tfma.extractors.Extractor(
@@ -40,35 +42,40 @@ class _SplitByHousehold(beam.DoFn):  # type: ignore[misc]
         features = {
             n: np.ravel(v) for n, v in extracts[tfma.FEATURES_KEY].items() if n != "history"
         }
-        ranks = _ranks(extracts[tfma.PREDICTIONS_KEY], features, self._models)
+        answers = _answers(extracts[tfma.PREDICTIONS_KEY], features, self._models)
         _, starts = np.unique(features["user"], return_index=True)
         bounds = [*sorted(starts), len(features["user"])]
         for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
             household = slice(begin, end)
-            own = {model: values[household] for model, values in ranks.items()}
+            own = {name: values[household] for name, values in answers.items()}
             yield _extract((), own)
             for column in self._columns:
                 values = features[column][household]
                 for value in np.unique(values):
-                    chosen = {model: rank[values == value] for model, rank in own.items()}
+                    chosen = {name: answer[values == value] for name, answer in own.items()}
                     yield _extract(((column, value.decode()),), chosen)
 
 
-def _ranks(
+def _answers(
     predictions: tfma.types.TensorValueMaybeDict,
     features: dict[str, np.ndarray],
     models: Iterable[str],
 ) -> dict[str, np.ndarray]:
+    """Return what each model and each rival says, and the labels under their own name."""
     names = list(models)
     # TFMA leaves the model's name out when there is only one.
     predicted = predictions if isinstance(predictions, dict) else {names[0]: predictions}
-    ranks = {name: np.ravel(predicted[name]) for name in names}
-    before = {n.removeprefix(RANK_PREFIX): v for n, v in features.items() if n.startswith("rank_")}
-    return ranks | before
+    answers = {name: np.ravel(predicted[name]) for name in names}
+    for name, values in features.items():
+        if name == LABEL or name.startswith(RIVAL_PREFIX):
+            answers[name.removeprefix(RIVAL_PREFIX)] = values
+    return answers
 
 
-def _extract(key: tuple[tuple[str, str], ...], ranks: dict[str, np.ndarray]) -> tfma.types.Extracts:
+def _extract(
+    key: tuple[tuple[str, str], ...], answers: dict[str, np.ndarray]
+) -> tfma.types.Extracts:
     return {
         tfma.SLICE_KEY_TYPES_KEY: slicer_lib.slice_keys_to_numpy_array([key]),
-        tfma.PREDICTIONS_KEY: ranks,
+        tfma.PREDICTIONS_KEY: answers,
     }

@@ -37,8 +37,11 @@ def write_catalogue(folder: Path, items: Sequence[str]) -> Path:
     return folder
 
 
-def save_model(folder: Path, scores: Mapping[str, float]) -> Path:
-    """Save a model that gives every user the same score for an item, with all signatures."""
+def save_model(folder: Path, scores: Mapping[str, float], *, predicts: str = "") -> Path:
+    """Save a model that gives every user the same score for an item, with all signatures.
+
+    One that predicts something has a signature of that name, which answers with the scores.
+    """
     import tensorflow as tf
 
     from components.ranking import rank_of, top_k
@@ -81,6 +84,8 @@ def save_model(folder: Path, scores: Mapping[str, float]) -> Path:
         "recommend": model.recommend,
         "evaluate": model.evaluate,
     }
+    if predicts:
+        signatures[predicts] = model.serve
     tf.saved_model.save(model, str(folder), signatures=signatures)
     return folder
 

@@ -68,6 +68,36 @@ def test_without_a_live_model_that_threshold_passes_only_when_it_is_known_that_t
     assert not decide_blessing({"live": 1}, [threshold], "").blessed
 
 
+def test_an_error_must_be_at_most_its_bound_and_confidence_looks_at_its_upper_end():
+    rmse = metric_key("candidate", "rmse", "overall")
+    threshold = Threshold("at_most", "rmse", bound=0.9)
+    assert decide_blessing({rmse: 0.9}, [threshold], "").blessed
+    assert not decide_blessing({rmse: 0.91}, [threshold], "").blessed
+    assert not decide_blessing({}, [threshold], "").blessed
+    confident = Threshold("at_most", "rmse", bound=0.9, confident=True)
+    assert decide_blessing({rmse: 0.8, f"{rmse}/high": 0.9}, [confident], "").blessed
+    refused = decide_blessing({rmse: 0.8, f"{rmse}/low": 0.7, f"{rmse}/high": 1.0}, [confident], "")
+    assert "rmse (overall) must be at most 0.9: upper bound of the value 1" in refused.reason
+    assert not decide_blessing({rmse: 0.8}, [confident], "").blessed
+
+
+def test_of_an_error_the_smaller_one_leads():
+    lead = metric_key("candidate-biases", "rmse", "overall")
+    beats = Threshold("beats", "rmse", bound=0.1, baseline="biases")
+    assert decide_blessing({lead: -0.11}, [beats], "").blessed
+    refused = decide_blessing({lead: 0.2}, [beats], "")
+    assert "must be more than 0.1 below biases: difference 0.2" in refused.reason
+    confident = Threshold("beats", "rmse", baseline="biases", confident=True)
+    assert decide_blessing({lead: -0.2, f"{lead}/high": -0.1}, [confident], "").blessed
+    assert not decide_blessing(
+        {lead: -0.2, f"{lead}/low": -0.5, f"{lead}/high": 0.1}, [confident], ""
+    ).blessed
+    live = metric_key("candidate-live", "rmse", "overall")
+    not_worse = Threshold("not_worse_than_live", "rmse", bound=0.05)
+    assert decide_blessing({"live": 1, live: 0.05}, [not_worse], "").blessed
+    assert not decide_blessing({"live": 1, live: 0.06}, [not_worse], "").blessed
+
+
 def test_no_thresholds_is_an_error_and_not_a_blessing():
     with pytest.raises(ValueError, match="at least one"):
         decide_blessing({NDCG: 1.0}, [], "abc")
@@ -100,6 +130,8 @@ def test_reads_thresholds_from_json():
         ('[{"kind": "at_least", "metric": "mrr", "bound": 0, "bond": 1}]', "bond"),
         ('[{"kind": "beats", "metric": "mrr"}]', "baseline"),
         ('[{"kind": "not_worse_than_live", "metric": "mrr", "bound": -1}]', "largest loss"),
+        ('[{"kind": "at_most", "metric": "rmse"}]', "bound"),
+        ('[{"kind": "beats", "metric": "calibration", "baseline": "popularity"}]', "at_most"),
     ],
 )
 def test_refuses_thresholds_that_cannot_be_meant(text, named):

@@ -1,0 +1,161 @@
+"""How right single predictions are, as a TFMA metric, for several models and their differences.
+
+Of a rating r and its prediction r̂, over the examples:
+
+    RMSE = √ mean (r − r̂)²        MAE = mean |r − r̂|
+
+Of a click y ∈ {0, 1} and its log-odds s against one drawn item, with m drawn items for each event
+and p = σ(s − log m):
+
+    AUC         = P(s of a y = 1 > s of a y = 0) + ½ P(they are equal)
+    log loss    = − mean( y log p + (1 − y) log(1 − p) )
+    calibration = Σ p / Σ y                                         (1 is right)
+
+AUC is the Mann–Whitney statistic (Hanley & McNeil, "The Meaning and Use of the Area under a ROC
+Curve", Radiology 1982), counted in cells of s that are 0.01 wide: inside one cell scores are equal.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics import metric_types
+
+from components.evaluate.gate import NOT_ORDERED, difference_name
+from components.evaluate.household_slices import LABEL
+from components.evaluate.rank_metrics import EXAMPLES
+
+Floats = npt.NDArray[np.float64]
+
+METRICS = {"rating": ("rmse", "mae"), "click": ("auc", "log_loss", "calibration")}
+_CELLS, _CELL = 4096, 0.01  # log-odds from −20.48 to 20.48; what lies beyond is in the end cells
+
+
+class PredictionMetrics(metric_types.Metric):  # type: ignore[misc]
+    """The metrics of one kind for each model, and the first model's difference from each other.
+
+    As in `RankMetrics`, differences are taken inside one sample. There is none of calibration.
+    """
+
+    def __init__(
+        self, models: list[str], kind: str, negatives: int = 1, name: str = "prediction_metrics"
+    ) -> None:
+        """Make the metric; TFMA calls this with what the eval config holds.
+
+        Args:
+            models: Names of the predictions to measure; the first is the candidate.
+            kind: "rating" or "click".
+            negatives: m, drawn items for each event; of clicks.
+            name: TFMA's name for the group.
+        """
+        super().__init__(_computations, models=models, kind=kind, negatives=negatives, name=name)
+
+
+def _computations(
+    models: list[str], kind: str, negatives: int, name: str
+) -> list[metric_types.MetricComputation]:
+    del name
+    keys = [tfma.metrics.MetricKey(EXAMPLES)]
+    keys += [tfma.metrics.MetricKey(m, model_name=n) for n in models for m in METRICS[kind]]
+    ordered = [metric for metric in METRICS[kind] if metric not in NOT_ORDERED]
+    for other in models[1:]:
+        lead = difference_name(models[0], other)
+        keys += [tfma.metrics.MetricKey(metric, model_name=lead) for metric in ordered]
+    combine = _RatingErrors if kind == "rating" else _ClickErrors
+    return [
+        metric_types.MetricComputation(
+            keys=keys,
+            preprocessors=[_LabelAndAnswers(models)],
+            combiner=combine(keys, len(models), METRICS[kind], negatives),
+        )
+    ]
+
+
+class _LabelAndAnswers(metric_types.Preprocessor):  # type: ignore[misc]
+    """Turns one household's examples within one slice into rows: labels, then answers by model."""
+
+    def __init__(self, models: list[str]) -> None:
+        super().__init__(models=tuple(models))
+        self._names = [LABEL, *models]
+
+    def process(self, extracts: tfma.types.Extracts) -> Iterator[Floats]:
+        answers = extracts[tfma.PREDICTIONS_KEY]
+        yield np.stack([np.asarray(answers[name], np.float64) for name in self._names])
+
+
+class _Errors(beam.CombineFn):  # type: ignore[misc]
+    """Sums over examples, then figures of the sums: one row of an array for each model."""
+
+    width = 0
+
+    def __init__(
+        self,
+        keys: list[tfma.metrics.MetricKey],
+        models: int,
+        metrics: tuple[str, ...],
+        negatives: int,
+    ) -> None:
+        self._keys, self._models, self._metrics, self._negatives = keys, models, metrics, negatives
+
+    def create_accumulator(self) -> Floats:
+        return np.zeros((self._models, 1 + self.width))
+
+    def add_input(self, accumulator: Floats, element: Floats) -> Floats:
+        label, answers = element[0], element[1:]
+        count = np.full((self._models, 1), float(len(label)))
+        added: Floats = np.concatenate([count, self.sums(label, answers)], axis=1)
+        return accumulator + added
+
+    def merge_accumulators(self, accumulators: Iterable[Floats]) -> Floats:
+        total: Floats = np.sum(list(accumulators), axis=0)
+        return total
+
+    def extract_output(self, accumulator: Floats) -> dict[tfma.metrics.MetricKey, float]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            figures = self.figures(accumulator[:, 0], accumulator[:, 1:])
+        ordered = [n for n, metric in enumerate(self._metrics) if metric not in NOT_ORDERED]
+        leads = (figures[0] - figures[1:])[:, ordered]
+        values = [accumulator[0, 0], *figures.ravel(), *leads.ravel()]
+        return dict(zip(self._keys, map(float, values), strict=True))
+
+    def sums(self, label: Floats, answers: Floats) -> Floats:
+        """Return what is added up, [models, width], of labels [n] and answers [models, n]."""
+        raise NotImplementedError
+
+    def figures(self, count: Floats, sums: Floats) -> Floats:
+        """Return the metrics, [models, metrics]."""
+        raise NotImplementedError
+
+
+class _RatingErrors(_Errors):
+    width = 2
+
+    def sums(self, label: Floats, answers: Floats) -> Floats:
+        error = answers - label
+        return np.stack([np.square(error).sum(axis=1), np.abs(error).sum(axis=1)], axis=1)
+
+    def figures(self, count: Floats, sums: Floats) -> Floats:
+        return np.stack([np.sqrt(sums[:, 0] / count), sums[:, 1] / count], axis=1)
+
+
+class _ClickErrors(_Errors):
+    width = 2 + 2 * _CELLS
+
+    def sums(self, label: Floats, answers: Floats) -> Floats:
+        odds = answers - np.log(self._negatives)
+        loss = np.logaddexp(0.0, np.where(label > 0, -odds, odds)).sum(axis=1)
+        chance = (1.0 / (1.0 + np.exp(-odds))).sum(axis=1)
+        place = np.clip(np.floor(answers / _CELL) + _CELLS // 2, 0, _CELLS - 1).astype(np.int64)
+        place += _CELLS * (label > 0).astype(np.int64)
+        cells = [np.bincount(row, minlength=2 * _CELLS) for row in place]
+        return np.concatenate([np.stack([loss, chance], axis=1), np.stack(cells)], axis=1)
+
+    def figures(self, count: Floats, sums: Floats) -> Floats:
+        negative, positive = np.split(sums[:, 2:], 2, axis=1)
+        below = np.cumsum(negative, axis=1) - negative
+        events = positive.sum(axis=1)
+        won = (positive * (below + 0.5 * negative)).sum(axis=1)
+        auc = won / (events * negative.sum(axis=1))
+        return np.stack([auc, sums[:, 0] / count, sums[:, 1] / events], axis=1)
