@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.models.movielens import Artifacts, MovieLens, prepare
 from benchmarks.models.ours import predict, recommend, train_model
 from benchmarks.models.protocol import Part, best_unseen, measure, rmse
-from benchmarks.models.settings import CHOSEN, RATING_FAMILIES, REQUIRED
+from benchmarks.models.settings import CHOSEN, RATING_FAMILIES, REQUIRED, Settings
 
 ROOT = Path("build/bench/models")
 _PEERS = Path(__file__).with_name("peers.py")
@@ -70,7 +70,7 @@ def _run(
     data: MovieLens,
     artifacts: Artifacts,
     model: str,
-    settings: dict[str, float],
+    settings: Settings,
     *,
     seed: int,
     seen: Part,
@@ -79,10 +79,10 @@ def _run(
     trained = train_model(
         artifacts, ROOT / "trained", model=model, hyperparameters=settings, seed=seed
     )
+    figures = measure(recommend(trained.model_dir, data, seen), asked)
     if model in RATING_FAMILIES:
-        predicted = predict(trained.model_dir, data, seen, asked)
-        return Run(trained.fit_s, {"RMSE": rmse(predicted, asked)})
-    return Run(trained.fit_s, measure(recommend(trained.model_dir, data, seen), asked))
+        figures["RMSE"] = rmse(predict(trained.model_dir, data, seen, asked), asked)
+    return Run(trained.fit_s, figures)
 
 
 def _peers(data: MovieLens) -> dict[str, Run]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def train_model(
     folder: Path,
     *,
     model: str,
-    hyperparameters: dict[str, float],
+    hyperparameters: Mapping[str, float | str],
     seed: int,
 ) -> Trained:
     """Run the train step for all its epochs; no eval split is looked at."""
