@@ -12,8 +12,13 @@ W₁ x₀ = W₁ᵘ x_u + W₁ⁱ x_i, and V₀ᵀ x₀ in the same way: what a 
 layers is computed once each (`parts`), and a pair costs a sum there. That is exact.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+# About 20 MB of features, and as much of activations.
+_PAIRS_AT_ONCE = 16_384
 
 
 class DeepCross(keras.layers.Layer):  # type: ignore[misc]  # keras ships no types
@@ -80,11 +85,26 @@ class DeepCross(keras.layers.Layer):  # type: ignore[misc]  # keras ships no typ
         out = tf.matmul(x, self.out_cross.value) + tf.matmul(deep, self.out_deep.value)
         return tf.squeeze(out, axis=1)
 
-    def score_block(self, query: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
-        """Return the number of every pair of some queries and items, float32 [items, queries]."""
+    def score_all(self, query: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
+        """Return the number of every query with every item, float32 [queries, items].
+
+        Some items at a time, so that the layers' memory grows neither with queries nor with items.
+        """
         queries, items = tf.shape(query)[0], tf.shape(item)[0]
-        pairs = self(tf.tile(query, [items, 1]), tf.repeat(item, queries, axis=0))
-        return tf.reshape(pairs, [items, queries])
+        step = tf.maximum(_PAIRS_AT_ONCE // tf.maximum(queries, 1), 1)
+        chunks = (items + step - 1) // step
+        blocks = tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=[None, None])
+
+        def score_chunk(chunk: tf.Tensor, blocks: tf.TensorArray) -> tuple[Any, Any]:
+            some = item[chunk * step : (chunk + 1) * step]
+            count = tf.shape(some)[0]
+            pairs = self(tf.tile(query, [count, 1]), tf.repeat(some, queries, axis=0))
+            return chunk + 1, blocks.write(chunk, tf.reshape(pairs, [count, queries]))
+
+        _, blocks = tf.while_loop(
+            lambda chunk, blocks: chunk < chunks, score_chunk, [0, blocks], parallel_iterations=1
+        )
+        return tf.transpose(blocks.concat())
 
     def squares(self) -> tf.Tensor:
         """Return the sum of the squares of all matrices, a scalar."""

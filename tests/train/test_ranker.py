@@ -187,8 +187,8 @@ def test_the_network_in_two_parts_is_its_formula() -> None:
     hidden = np.maximum(hidden @ w["second"] + w["hidden_b1"], 0)
     expected = (x2 @ w["out_cross"] + hidden @ w["out_deep"])[:, 0]
     np.testing.assert_allclose(network(query, item), expected, rtol=1e-4)
-    block = network.score_block(query[:2], item)
-    np.testing.assert_allclose(np.diag(block), expected[:2], rtol=1e-4)
+    everything = network.score_all(query[:2], item)
+    np.testing.assert_allclose(np.diag(everything), expected[:2], rtol=1e-4)
 
 
 def test_drawn_items_of_the_own_basket_are_no_negatives() -> None:

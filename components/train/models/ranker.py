@@ -35,7 +35,7 @@ is King & Zeng, "Logistic Regression in Rare Events Data", Political Analysis 20
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -58,8 +58,6 @@ from components.train.repeats import (
 )
 from components.train.retrieval import Stepped
 
-# Pairs scored at once: about 20 MB of features and as much of activations, however many items.
-_PAIRS_AT_ONCE = 16_384
 # What `read_history` returns.
 History = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 _INTS, _FLOATS = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
@@ -290,22 +288,16 @@ class Ranker(Stepped):
     def score_all(
         self, user: tf.Tensor, history: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
     ) -> tf.Tensor:
-        """See `Retrieval.score_all`: some items at a time, so that memory does not grow with n."""
-        read = read_history(history, length=self.history_length)
-        query, items = self.query_parts(user, read), tf.shape(vectors)[0]
-        step = tf.maximum(_PAIRS_AT_ONCE // tf.maximum(tf.shape(query)[0], 1), 1)
-        chunks = (items + step - 1) // step
-        blocks = tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=[None, None])
+        """See `Retrieval.score_all`: some items at a time, so that memory does not grow with n.
 
-        def score_chunk(chunk: tf.Tensor, blocks: tf.TensorArray) -> tuple[Any, Any]:
-            block = vectors[chunk * step : (chunk + 1) * step]
-            return chunk + 1, blocks.write(chunk, self.network.score_block(query, block))
-
-        _, blocks = tf.while_loop(
-            lambda chunk, blocks: chunk < chunks, score_chunk, [0, blocks], parallel_iterations=1
-        )
-        scores = tf.transpose(blocks.concat()) + bias
-        return tf.tensor_scatter_nd_add(scores, read[0], self._repeats(read))
+        Equal queries are scored once: an evaluation asks for many items of one user.
+        """
+        asked = tf.concat([tf.cast(user, tf.int32)[:, tf.newaxis], history], axis=1)
+        different, place = tf.raw_ops.UniqueV2(x=asked, axis=[0])
+        read = read_history(different[:, 1:], length=self.history_length)
+        scores = self.network.score_all(self.query_parts(different[:, 0], read), vectors) + bias
+        scores = tf.tensor_scatter_nd_add(scores, read[0], self._repeats(read))
+        return tf.gather(scores, place)
 
     def score_pairs(
         self,
