@@ -8,7 +8,11 @@ import jinja2
 _CARD = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(
     """# {{ name }}, version {{ version }}
 
+{% if "rating_examples" in metrics %}
+A model of ratings: from a user id and recent purchases to how the user would rate items.
+{% else %}
 A retrieval model: from a user id and recent purchases to the items the user is likely to buy next.
+{% endif %}
 
 | | |
 |---|---|
