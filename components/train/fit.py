@@ -32,7 +32,7 @@ from components.train.validation import Validator, make_questions
 
 _log = logging.getLogger(__name__)
 
-# Asked after each epoch with the curve so far; True ends the training there.
+# Asked before each epoch but the first with the curve so far; True ends the training there.
 Stop = Callable[[tuple[Epoch, ...]], bool]
 
 
@@ -158,7 +158,7 @@ def fit_model(
         settings: Which model, its seed, and how many users judge it.
         checkpoint: Where a killed training goes on.
         log_dir: Folder for TensorBoard logs.
-        stop: Asked after each epoch with the curve so far.
+        stop: Asked before each epoch but the first, with the curve so far.
 
     Returns:
         The model and its curve, also the epochs of an earlier, killed run.
@@ -177,7 +177,6 @@ def fit_model(
     validator = Validator(model, questions)
     if isinstance(model, ClosedForm):
         curve = fit_at_once(model, data.events, validator=validator, log_dir=log_dir)
-        stop(curve)
         return model, curve
     model.prepare(data.events)
     curve = run_epochs(
@@ -234,13 +233,13 @@ def run_epochs(
         for number, epoch in enumerate(curve, start=1):
             _log_epoch(number, epoch)
         while len(curve) < settings.epochs and not _exhausted(curve, settings.patience):
+            if curve and stop(curve):
+                break
             curve = (*curve, _run_epoch(trainer, events, settings, validator, len(curve), seed))
             if best_epoch(curve) == len(curve) - 1:
                 best = trainer.state()
             _log_epoch(len(curve), curve[-1])
             checkpoint.save(Progress(curve, trainer.state(), best))
-            if stop(curve):
-                break
     trainer.restore(best)
     return curve
 

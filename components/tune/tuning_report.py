@@ -9,7 +9,7 @@ from components import report
 from components.study.records import Trial
 from components.study.space import Range, Space
 
-_GROUPS = {"complete": "trained to its end", "pruned": "pruned"}
+_GROUPS = {"complete": "complete", "pruned": "pruned"}
 
 
 def write_tuning_report(

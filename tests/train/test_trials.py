@@ -71,6 +71,8 @@ def test_hopeless_trials_are_given_up_early(whole: str) -> None:
     trials = trials_of(whole)
     pruned = [one for one in trials if one.state == "pruned"]
     assert pruned
+    # What is trained to its end saves nothing by being called hopeless.
+    assert all(one.state == "complete" for one in trials if len(one.values) == START["epochs"])
     for one in pruned:
         assert len(one.values) < START["epochs"] and one.reason.startswith("below the median")
         assert one.best < max(other.best for other in trials)

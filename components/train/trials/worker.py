@@ -83,7 +83,7 @@ class Worker:
             # Hyper-parameters that cannot be trained are an answer, too: the search goes on.
             state, reason = "failed", str(error).splitlines()[0]
         else:
-            # Killed after its last checkpoint, a trial has nothing left to train, only to publish.
+            # Nobody asks whether to stop after the last epoch.
             self.publish(trial, curve)
             state, reason = "complete", "trained to its end"
             if pruned_at:
