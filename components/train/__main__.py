@@ -24,10 +24,12 @@ def train(
     seed: int = 1,
     checkpoint_root: str = "",
     explain: bool = False,
+    strategy: str = "auto",
+    precision: str = "float32",
 ) -> None:
     """Train a model and export it with its three signatures."""
     from components.train.fit import train as train_model
-    from components.train.settings import TrainSettings
+    from components.train.settings import DeviceSettings, TrainSettings
 
     # force: importing TensorFlow has already given the root logger a handler, at WARNING.
     logging.basicConfig(level=logging.INFO, force=True)
@@ -41,7 +43,11 @@ def train(
         log_dir=log_dir,
         checkpoint_root=checkpoint_root,
         settings=TrainSettings(
-            model=model, hyperparameters=hyperparameters, seed=seed, explain=explain
+            model=model,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            explain=explain,
+            devices=DeviceSettings(strategy=strategy, precision=precision),
         ),
     )
 

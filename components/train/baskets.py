@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,18 +22,21 @@ from components.train.interactions import (
 from components.train.items import ItemTable
 from components.train.retrieval import Stepped
 from components.train.sampled_softmax import InBatchSoftmax
+from components.train.shares import WHOLE, Share
 
 _VECTOR, _MATRIX = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
+_SCALAR, _SEED = tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)
 
 
 class BasketBatch(NamedTuple):
-    """Queries and their labels.
+    """Queries of one device, and the labels of all.
 
     Attributes:
         user: `user_id`, [B].
         history: Item rows, [B, L], most recent last, −1 is padding.
-        query: Row of each label's query, [labels].
-        label: Item row of each label, [labels].
+        query: Row of the query of each of these queries' labels, [own].
+        label: Item row of each label of the whole batch, [labels].
+        first: Place of these queries' labels in `label`, a scalar: they are `own` in a row.
         seed: Seed of the step, [2].
     """
 
@@ -41,11 +44,12 @@ class BasketBatch(NamedTuple):
     history: Int32
     query: Int32
     label: Int32
+    first: Int32
     seed: Int32
 
     @property
     def labels(self) -> int:
-        """Labels trained on."""
+        """Labels of the whole batch."""
         return len(self.label)
 
 
@@ -70,7 +74,7 @@ class BasketModel(Stepped):
     """
 
     settings: BasketHyperparameters
-    signature = BasketBatch(_VECTOR, _MATRIX, _VECTOR, _VECTOR, tf.TensorSpec([2], tf.int32))
+    signature = BasketBatch(_VECTOR, _MATRIX, _VECTOR, _VECTOR, _SCALAR, _SEED)
 
     def __init__(self, items: ItemTable, settings: BasketHyperparameters) -> None:
         """Keep the settings, and the items' shares for the loss."""
@@ -98,26 +102,41 @@ class BasketModel(Stepped):
     def batch_loss(self, batch: BasketBatch) -> tf.Tensor:
         """See `Stepped.batch_loss`."""
         scores, rows, column = self.batch_scores(batch.user, batch.history, batch.label, batch.seed)
-        return self.softmax(scores, rows, query=batch.query, column=column)
+        own = column[batch.first : batch.first + tf.shape(batch.query)[0]]
+        total = tf.shape(batch.label)[0]
+        return self.softmax(scores, rows, query=batch.query, column=own, labels=total)
 
     def epoch_batches(
-        self, events: Interactions, *, seed: int, epoch: int
-    ) -> Iterator[BasketBatch]:
+        self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
+    ) -> Iterator[tuple[BasketBatch, ...]]:
         """See `Stepped.epoch_batches`."""
         for chosen, step in shuffled_baskets(events, self.settings, seed=seed, epoch=epoch):
-            query, label = labels(events, chosen)
-            history = histories(events, chosen, length=max(self.history_length, 1))
-            yield BasketBatch(chosen.user, history, query, label, step)
+            yield tuple(self._part(events, chosen, share, step) for share in shares)
+
+    def _part(
+        self, events: Interactions, baskets: Baskets, share: Share, seed: Int32
+    ) -> BasketBatch:
+        rows = share.of(len(baskets))
+        own = select(baskets, rows)
+        first = (baskets.end - baskets.start)[: rows.start].sum()
+        return BasketBatch(
+            user=own.user,
+            history=histories(events, own, length=max(self.history_length, 1)),
+            query=labels(events, own)[0],
+            label=labels(events, baskets)[1],
+            first=np.array(first, np.int32),
+            seed=seed,
+        )
 
 
 def shuffled_baskets(
     events: Interactions, settings: BasketHyperparameters, *, seed: int, epoch: int
 ) -> Iterator[tuple[Baskets, Int32]]:
     """Yield an epoch's baskets in random order, some at a time, with the seed of each step, [2]."""
-    random = np.random.default_rng([seed, epoch])
+    random = events.random(seed=seed, epoch=epoch)
     gap_us = random.integers(0, int(settings.gap_days * DAY_US) + 1, len(events))
     baskets = cut_baskets(events, gap_us=gap_us)
     order = random.permutation(len(baskets))
     for start in range(0, len(order), settings.batch_baskets):
         chosen = select(baskets, order[start : start + settings.batch_baskets])
-        yield chosen, np.array([seed + epoch, start], np.int32)
+        yield chosen, events.step_seed(start, seed=seed, epoch=epoch)

@@ -19,6 +19,8 @@ def train(
     seed: int = 1,
     checkpoint_root: str = "",
     explain: bool = False,
+    strategy: str = "auto",
+    precision: str = "float32",
 ) -> None:
     """Train a model, keep the epoch that is best on the eval split, and export it.
 
@@ -35,11 +37,13 @@ def train(
         seed: Seed of every random choice.
         checkpoint_root: Folder or URI; a killed training goes on from there. Empty: no checkpoints.
         explain: Whether the model has the signature explain.
+        strategy: Devices: one, mirrored (all GPUs), multi_worker (TF_CONFIG), auto (what there is).
+        precision: float32, mixed_bfloat16 or mixed_float16.
     """
     from pathlib import Path
 
     from components.train.fit import train
-    from components.train.settings import TrainSettings
+    from components.train.settings import DeviceSettings, TrainSettings
 
     summary = train(
         events_dir=Path(events.path),
@@ -51,7 +55,11 @@ def train(
         log_dir=Path(logs.path),
         checkpoint_root=checkpoint_root,
         settings=TrainSettings(
-            model=model_name, hyperparameters=hyperparameters, seed=seed, explain=explain
+            model=model_name,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            explain=explain,
+            devices=DeviceSettings(strategy=strategy, precision=precision),
         ),
     )
     model.metadata.update(summary.eval_metrics())

@@ -82,3 +82,8 @@ def write_training_report(
             ),
         ],
     )
+
+
+def figures_text(epoch: Epoch) -> str:
+    """Return what was measured on the eval split, for a line of the log."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in eval_figures(epoch).items())

@@ -3,42 +3,28 @@
 import dataclasses
 import logging
 import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import rich.progress
+import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework.summary_pb2 import DataClass, SummaryMetadata
 
 from components.errors import InputError
-from components.train.checkpoint import Checkpoint, Epoch, Progress, training_key
+from components.train.checkpoint import Checkpoint, Epoch, training_key
 from components.train.closed_form import ClosedForm
-from components.train.curves import best_epoch, eval_figures, write_training_report
+from components.train.curves import best_epoch, figures_text, write_training_report
+from components.train.devices import Devices
+from components.train.epochs import Stop, fit_at_once, never_stop, run_epochs
 from components.train.export import export_model
-from components.train.hyperparameters import (
-    Hyperparameters,
-    ModelSettings,
-    parse_hyperparameters,
-)
-from components.train.interactions import Interactions
+from components.train.hyperparameters import ModelSettings, parse_hyperparameters
 from components.train.loop import Trainer
 from components.train.models.registry import find_model
 from components.train.retrieval import Retrieval
 from components.train.settings import TrainSettings
-from components.train.training_data import TrainingData, read_training_data
+from components.train.training_data import TrainingData, open_training_data
 from components.train.validation import Validator, make_questions
 
 _log = logging.getLogger(__name__)
-
-# Asked before each epoch but the first with the curve so far; True ends the training there.
-Stop = Callable[[tuple[Epoch, ...]], bool]
-
-
-def never_stop(curve: tuple[Epoch, ...]) -> bool:
-    """Let a training go on until its own settings end it."""
-    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,31 +88,41 @@ def train(
     """
     entry = find_model(settings.model)
     chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
-    data = read_training_data(
-        events_dir=events_dir, catalogue_dir=catalogue_dir, transform_graph_dir=transform_graph_dir
-    )
+    devices = Devices(settings.devices)
     files = [events_dir / "train", events_dir / "eval", catalogue_dir]
     text = f"{settings} {chosen} {schema_path.read_text(encoding='utf-8')}"
-    checkpoint = Checkpoint(checkpoint_root, training_key(files, transform_graph_dir, text))
-    model, curve = fit_model(
-        data, chosen, settings=settings, checkpoint=checkpoint, log_dir=log_dir
-    )
-    items = data.items
-    export_model(model, items, graph=data.graph, model_dir=model_dir, explained=settings.explain)
-    write_training_report(
-        report_path,
-        curve,
-        model=settings.model,
-        settings=chosen,
-        items=len(items),
-        remarks=model.remarks(),
-    )
-    checkpoint.remove()
+    with open_training_data(
+        events_dir=events_dir, catalogue_dir=catalogue_dir, transform_graph_dir=transform_graph_dir
+    ) as data:
+        checkpoint = Checkpoint(checkpoint_root, training_key(files, transform_graph_dir, text))
+        model, curve = fit_model(
+            data,
+            chosen,
+            settings=settings,
+            checkpoint=checkpoint,
+            log_dir=log_dir,
+            devices=devices,
+        )
+    items, events = data.items, data.log.events
+    if devices.chief:
+        export_model(
+            model, items, graph=data.graph, model_dir=model_dir, explained=settings.explain
+        )
+        write_training_report(
+            report_path,
+            curve,
+            model=settings.model,
+            settings=chosen,
+            items=len(items),
+            remarks=model.remarks(),
+        )
+        checkpoint.remove()
+    devices.wait()
     best = best_epoch(curve)
     _log.info(
         "train: %s, %s events, %s items, epoch %d of %d kept, %s on eval",
-        settings.model, f"{len(data.events):,}", f"{len(items):,}",
-        best + 1, len(curve), _figures(curve[best]),
+        settings.model, f"{events:,}", f"{len(items):,}",
+        best + 1, len(curve), figures_text(curve[best]),
     )  # fmt: skip
     kept = curve[best]
     return TrainSummary(
@@ -135,7 +131,7 @@ def train(
         best + 1,
         kept.ndcg,
         kept.rmse,
-        len(data.events),
+        events,
         len(items),
         curve,
     )
@@ -149,6 +145,7 @@ def fit_model(
     checkpoint: Checkpoint,
     log_dir: Path,
     stop: Stop = never_stop,
+    devices: Devices | None = None,
 ) -> tuple[Retrieval, tuple[Epoch, ...]]:
     """Build a model and fit it; its best epoch's weights are in it at the end.
 
@@ -159,29 +156,33 @@ def fit_model(
         checkpoint: Where a killed training goes on.
         log_dir: Folder for TensorBoard logs.
         stop: Asked before each epoch but the first, with the curve so far.
+        devices: What it trains on; None finds what the settings ask for.
 
     Returns:
-        The model and its curve, also the epochs of an earlier, killed run.
+        The model, on one device and in float32, and its curve, with the epochs of an earlier,
+        killed run.
     """
+    devices = devices or Devices(settings.devices)
     keras.utils.set_random_seed(settings.seed)
     # So that the same seed gives the same curve, and a resumed run the same result.
     tf.config.experimental.enable_op_determinism()
-    model = find_model(settings.model).build(data.items, chosen, seed=settings.seed)
+    build, log = find_model(settings.model).build, data.log
+    with devices.scope():
+        model = build(data.items, chosen, seed=settings.seed)
     questions = make_questions(
-        data.with_eval,
-        since_us=int(data.events.time_us.max()) + 1,
-        users=settings.eval_users,
-        history_length=model.history_length,
-        seed=settings.seed,
+        log, users=settings.eval_users, history_length=model.history_length, seed=settings.seed
     )
     validator = Validator(model, questions)
     if isinstance(model, ClosedForm):
-        curve = fit_at_once(model, data.events, validator=validator, log_dir=log_dir)
+        if devices.workers > 1:
+            found = f"{devices.workers} workers"
+            raise InputError("TF_CONFIG", found, f"one: {settings.model} is fitted at once")
+        curve = fit_at_once(model, log.whole(), validator=validator, log_dir=log_dir)
         return model, curve
-    model.prepare(data.events)
+    model.prepare(log)
     curve = run_epochs(
-        Trainer(model, model.settings),
-        data.events,
+        Trainer(model, model.settings, devices=devices),
+        log,
         model.settings,
         validator=validator,
         checkpoint=checkpoint,
@@ -189,109 +190,9 @@ def fit_model(
         seed=settings.seed,
         stop=stop,
     )
-    return model, curve
-
-
-def fit_at_once(
-    model: ClosedForm, events: Interactions, *, validator: Validator, log_dir: Path
-) -> tuple[Epoch, ...]:
-    """Fit a model that has a closed form; the curve has one epoch, and nothing to go on from."""
-    started = time.perf_counter()
-    loss = model.fit_events(events)
-    quality = validator.measure()
-    epoch = Epoch(loss, quality.ndcg, time.perf_counter() - started, len(events), quality.rmse)
-    for remark in model.remarks():
-        _log.info("train: %s", remark)
-    with tf.summary.create_file_writer(str(log_dir)).as_default():
-        _log_epoch(1, epoch)
-    return (epoch,)
-
-
-def run_epochs(
-    trainer: Trainer,
-    events: Interactions,
-    settings: Hyperparameters,
-    *,
-    validator: Validator,
-    checkpoint: Checkpoint,
-    log_dir: Path,
-    seed: int,
-    stop: Stop,
-) -> tuple[Epoch, ...]:
-    """Train until the epochs are done or stop helping; leave the best weights in the model.
-
-    Returns:
-        The curve, with the epochs of an earlier, killed run.
-    """
-    saved = checkpoint.load()
-    curve = saved.curve if saved else ()
-    best = saved.best if saved else trainer.state()
-    if saved:
-        trainer.restore(saved.state)
-        _log.info("train: going on after epoch %d of a run that ended early", len(curve))
-    with tf.summary.create_file_writer(str(log_dir)).as_default():
-        for number, epoch in enumerate(curve, start=1):
-            _log_epoch(number, epoch)
-        while len(curve) < settings.epochs and not _exhausted(curve, settings.patience):
-            if curve and stop(curve):
-                break
-            curve = (*curve, _run_epoch(trainer, events, settings, validator, len(curve), seed))
-            if best_epoch(curve) == len(curve) - 1:
-                best = trainer.state()
-            _log_epoch(len(curve), curve[-1])
-            checkpoint.save(Progress(curve, trainer.state(), best))
-    trainer.restore(best)
-    return curve
-
-
-def _exhausted(curve: tuple[Epoch, ...], patience: int) -> bool:
-    return bool(curve) and len(curve) - 1 - best_epoch(curve) >= patience
-
-
-def _run_epoch(
-    trainer: Trainer,
-    events: Interactions,
-    settings: Hyperparameters,
-    validator: Validator,
-    epoch: int,
-    seed: int,
-) -> Epoch:
-    started = time.perf_counter()
-    losses, weights = [], []
-    with rich.progress.Progress(transient=True) as progress:
-        task = progress.add_task(f"epoch {epoch + 1}/{settings.epochs}", total=len(events))
-        for batch in trainer.model.epoch_batches(events, seed=seed, epoch=epoch):
-            losses.append(trainer.step(batch))
-            weights.append(batch.labels)
-            progress.advance(task, batch.labels)
-    weight = tf.constant(weights, tf.float32)
-    loss = float(tf.reduce_sum(tf.stack(losses) * weight) / tf.reduce_sum(weight))
-    if not math.isfinite(loss):
-        raise InputError("training", f"a loss of {loss}", "a finite loss: lower learning_rate")
-    seconds = time.perf_counter() - started
-    quality = validator.measure()
-    return Epoch(loss, quality.ndcg, seconds, sum(weights), quality.rmse)
-
-
-def _log_epoch(number: int, epoch: Epoch) -> None:
-    _write_scalar("loss", epoch.loss, step=number)
-    _write_scalar("eval_ndcg_at_10", epoch.ndcg, step=number)
-    if math.isfinite(epoch.rmse):
-        _write_scalar("eval_rmse", epoch.rmse, step=number)
-    _write_scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
-    _log.info(
-        "train: epoch %d, loss %.4f, %s, %.1f s", number, epoch.loss, _figures(epoch), epoch.seconds
-    )
-
-
-def _figures(epoch: Epoch) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in eval_figures(epoch).items())
-
-
-def _write_scalar(tag: str, value: float, *, step: int) -> None:
-    # What tf.summary.scalar writes; that function itself wants the tensorboard package installed.
-    metadata = SummaryMetadata(
-        plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"),
-        data_class=DataClass.DATA_CLASS_SCALAR,
-    )
-    tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)
+    if devices.plain:
+        return model, curve
+    served = build(data.items, chosen, seed=settings.seed)
+    for variable, trained in zip(served.variables, model.variables, strict=True):
+        variable.assign(np.asarray(trained))
+    return served, curve

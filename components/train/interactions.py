@@ -5,16 +5,9 @@ history is ever copied before its batch is made.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from components.train.items import ItemTable
-from components.train.tables import FeatureGraph, read_columns
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -32,6 +25,7 @@ class Interactions:
         time_us: Microseconds since 1970, [events].
         rating: How the user rated the item, NaN when they did not, [events]; None when the log has
             no ratings.
+        first: Number of the first event here, when these are a shard of a longer log.
     """
 
     owner: Int32
@@ -39,10 +33,19 @@ class Interactions:
     item: Int32
     time_us: Int64
     rating: npt.NDArray[np.float32] | None = None
+    first: int = 0
 
     def __len__(self) -> int:
         """Number of events."""
         return len(self.user)
+
+    def random(self, *, seed: int, epoch: int) -> np.random.Generator:
+        """Return the source of an epoch's random choices about these events, and no others."""
+        return np.random.default_rng([seed, epoch, self.first])
+
+    def step_seed(self, number: int, *, seed: int, epoch: int) -> Int32:
+        """Return the seed, [2], of the random numbers of a step with these events."""
+        return np.array([seed + epoch, (self.first + number) % 2**31], np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,36 +69,6 @@ class Baskets:
     def __len__(self) -> int:
         """Number of baskets."""
         return len(self.user)
-
-
-def read_interactions(
-    split_dirs: Sequence[Path], *, graph: FeatureGraph, items: ItemTable
-) -> Interactions:
-    """Read splits, one after the other, as one set of interactions.
-
-    Events of items that are not in the item table are left out.
-
-    Raises:
-        InputError: If a split is missing or cannot be read.
-    """
-    columns = ["user", "item", "time"]
-    log = pa.concat_tables(
-        [read_columns(folder, columns, optional=["rating"]) for folder in split_dirs]
-    )
-    names = pa.array(items.names, pa.large_binary())
-    rows = pc.index_in(log["item"].cast(pa.large_binary()), value_set=names)
-    rows = rows.fill_null(-1).to_numpy().astype(np.int32)
-    encoded = pc.dictionary_encode(log["user"].combine_chunks())
-    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    owner = encoded.indices.to_numpy(zero_copy_only=False)
-    user = graph.encode(log["user"], "user")
-    time_us = log["time"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    order = np.lexsort((time_us, owner))
-    order = order[rows[order] >= 0]
-    rating = None
-    if "rating" in log.column_names:
-        rating = log["rating"].cast(pa.float32()).to_numpy()[order]
-    return Interactions(owner[order], user[order], rows[order], time_us[order], rating)
 
 
 def cut_baskets(
@@ -134,7 +107,7 @@ def cut_baskets(
     return baskets if since_us is None else select(baskets, events.time_us[start] >= since_us)
 
 
-def select(baskets: Baskets, index: npt.NDArray[np.bool_] | Int64) -> Baskets:
+def select(baskets: Baskets, index: npt.NDArray[np.bool_] | Int64 | slice) -> Baskets:
     """Return some of the baskets."""
     return Baskets(*(getattr(baskets, f.name)[index] for f in dataclasses.fields(Baskets)))
 

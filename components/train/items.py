@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from components.train.tables import FeatureGraph, read_columns
+from components.train.tables import FeatureGraph, parquet_files, read_columns, stream_columns
 
 _MOST_TOKENS = 12
 
@@ -67,14 +67,9 @@ def build_item_table(catalogue_dir: Path, train_dir: Path, *, graph: FeatureGrap
 
     ids = {name: graph.encode(features[name], name) for name in categorical}
     ids["item"] = graph.encode(names, "item")
-    events = read_columns(
-        train_dir, ["item", *[n for n in _events_only(graph, numeric, train_dir)]]
-    )
-    rows = graph.encode(events["item"], "item")
-    bought = rows < len(known)
+    counts, means = _of_events(train_dir, graph, numeric)
     numbers = [np.nan_to_num(graph.z_score(features[name], name)) for name in numeric]
-    for name in events.column_names[1:]:
-        numbers.append(_mean_by_item(rows, graph.z_score(events[name], name), len(names)))
+    numbers += [np.pad(mean, [0, len(names) - len(known)]) for mean in means]
     return ItemTable(
         names=np.array(names.cast(pa.large_binary()).to_pylist(), dtype=object),
         vocabulary=len(known),
@@ -82,28 +77,33 @@ def build_item_table(catalogue_dir: Path, train_dir: Path, *, graph: FeatureGrap
         tokens={name: graph.tokens(features[name], name, _MOST_TOKENS) for name in text},
         numbers=np.stack(numbers, axis=1) if numbers else np.zeros((len(names), 0), np.float32),
         sizes={name: graph.size(name) for name in ["user", "item", *categorical, *text]},
-        counts=np.bincount(rows[bought], minlength=len(names)),
+        counts=np.pad(counts, [0, len(names) - len(known)]),
     )
 
 
 def _columns(folder: Path) -> set[str]:
-    files = sorted(folder.glob("*.parquet"))
-    return set(pq.read_schema(files[0]).names) if files else set()
+    return set(pq.read_schema(parquet_files(folder)[0]).names)
 
 
-def _events_only(graph: FeatureGraph, catalogue: list[str], train_dir: Path) -> list[str]:
+def _of_events(
+    train_dir: Path, graph: FeatureGraph, catalogue: list[str]
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.float32]]]:
+    """Return each vocabulary item's train events, and its means of what only events have."""
     # A rating is a label. The mean of an item that was rated once would give it away.
     known = {*catalogue, "rating"}
-    return sorted((set(graph.named("_z")) - known) & _columns(train_dir))
-
-
-def _mean_by_item(
-    rows: npt.NDArray[np.int32], values: npt.NDArray[np.float32], items: int
-) -> npt.NDArray[np.float32]:
-    present = np.isfinite(values) & (rows < items)
-    total = np.bincount(rows[present], values[present], minlength=items)
-    count = np.bincount(rows[present], minlength=items)
-    return np.asarray(total / np.maximum(count, 1), np.float32)
+    names = sorted((set(graph.named("_z")) - known) & _columns(train_dir))
+    items = graph.vocabulary["item"]
+    counts = np.zeros(items, np.int64)
+    total, present = np.zeros((len(names), items)), np.zeros((len(names), items), np.int64)
+    for events in stream_columns(train_dir, ["item", *names]):
+        rows = graph.encode(events["item"], "item")
+        counts += np.bincount(rows[rows < items], minlength=items)
+        for place, name in enumerate(names):
+            values = graph.z_score(events[name], name)
+            there = np.isfinite(values) & (rows < items)
+            total[place] += np.bincount(rows[there], values[there], minlength=items)
+            present[place] += np.bincount(rows[there], minlength=items)
+    return counts, list((total / np.maximum(present, 1)).astype(np.float32))
 
 
 def mean_of_tokens(table: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:

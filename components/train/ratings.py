@@ -1,8 +1,9 @@
 """The scale of a log's ratings: what models of ratings start from and are cut to."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from components.errors import InputError
@@ -21,20 +22,24 @@ class RatingScale(keras.layers.Layer):  # type: ignore[misc]  # keras ships no t
         )
         self.built = True
 
-    def fit(self, events: Interactions) -> npt.NDArray[np.float32]:
-        """Take the scale of the train split; return its ratings, [ratings].
+    def fit(self, shards: Iterable[Interactions]) -> int:
+        """Take the scale of the train split; return the number of its ratings.
 
         Raises:
             InputError: If no event has a rating.
         """
-        rating = np.zeros(0, np.float32) if events.rating is None else events.rating
-        rating = rating[np.isfinite(rating)]
-        if not len(rating):
+        count, total, low, high = 0, 0.0, np.inf, -np.inf
+        for events in shards:
+            rating = np.zeros(0, np.float32) if events.rating is None else events.rating
+            rating = rating[np.isfinite(rating)]
+            count, total = count + len(rating), total + float(rating.sum(dtype=np.float64))
+            low, high = rating.min(initial=low), rating.max(initial=high)
+        if not count:
             raise InputError("events of the train split", "no rating", "a column rating with some")
-        self.mean.assign(rating.mean(dtype=np.float64))
-        self.low.assign(rating.min())
-        self.high.assign(rating.max())
-        return rating
+        self.mean.assign(total / count)
+        self.low.assign(low)
+        self.high.assign(high)
+        return count
 
     def cut(self, scores: tf.Tensor) -> tf.Tensor:
         """Return scores cut to the scale: nobody rates lower or higher."""

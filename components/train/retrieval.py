@@ -1,7 +1,7 @@
 """What every model must be able to do, and what they share."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import keras
@@ -11,14 +11,15 @@ import tensorflow as tf
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import Interactions
 from components.train.items import ItemTable
+from components.train.shares import WHOLE, Share
 
 
 class Batch(Protocol):
-    """What one step learns from: a NamedTuple of arrays, of a kind that its model chooses."""
+    """What a device learns from in one step: a NamedTuple of arrays, chosen by its model."""
 
     @property
     def labels(self) -> int:
-        """Labels trained on."""
+        """Labels that the step trains on, on all devices."""
 
 
 class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no types
@@ -52,6 +53,11 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
         by_id = np.bincount(ids, counts, minlength=self.items.sizes["item"])
         prior = np.log(np.maximum(by_id, 0.5) / max(counts.sum(), 1)).astype(np.float32)
         return self.add_weight(prior.shape, initializer=lambda *a, **k: prior, name="item_bias")
+
+    def product(self, queries: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """Return queries · vectorsᵀ, float32 [B, C], computed in the model's precision."""
+        left, right = tf.cast(queries, self.compute_dtype), tf.cast(vectors, self.compute_dtype)
+        return tf.cast(tf.matmul(left, right, transpose_b=True), tf.float32)
 
     def remarks(self) -> tuple[str, ...]:
         """Return sentences about what was trained that a reader of the report must know."""
@@ -94,7 +100,7 @@ class Stepped(Retrieval):
     settings: Hyperparameters
     signature: Any
 
-    def prepare(self, events: Interactions) -> None:
+    def prepare(self, shards: Iterable[Interactions]) -> None:
         """Take from the train split what no step learns; called once, before the first.
 
         Raises:
@@ -102,12 +108,18 @@ class Stepped(Retrieval):
         """
 
     @abc.abstractmethod
-    def epoch_batches(self, events: Interactions, *, seed: int, epoch: int) -> Iterator[Batch]:
-        """Yield an epoch's batches; the same seed and epoch give the same batches.
+    def epoch_batches(
+        self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
+    ) -> Iterator[tuple[Batch, ...]]:
+        """Yield an epoch's batches of some shard's events, each as the parts of some devices.
 
-        An epoch depends on nothing before it: a run that is resumed sees what it would have seen.
+        The same shard, seed and epoch give the same batches, however they are shared. An epoch
+        depends on nothing before it: a run that is resumed sees what it would have seen.
         """
 
     @abc.abstractmethod
     def batch_loss(self, batch: Any) -> tf.Tensor:
-        """Return the mean loss over a batch's labels, a scalar; traced with `signature`."""
+        """Return this device's part of the mean loss over a batch's labels, a scalar.
+
+        The parts of the devices add up to that mean. Traced with `signature`.
+        """

@@ -14,18 +14,25 @@ class InBatchSoftmax:
         self._share = tf.constant(np.clip(share, 1e-9, 1 - 1e-6), tf.float32)
 
     def __call__(
-        self, scores: tf.Tensor, rows: tf.Tensor, *, query: tf.Tensor, column: tf.Tensor
+        self,
+        scores: tf.Tensor,
+        rows: tf.Tensor,
+        *,
+        query: tf.Tensor,
+        column: tf.Tensor,
+        labels: tf.Tensor,
     ) -> tf.Tensor:
-        """Return the mean loss of the labels, a scalar.
+        """Return the labels' part of the batch's mean loss, a scalar.
 
         Args:
             scores: Scores of the batch's different items, float32 [B, C].
             rows: Item row of each column, int32 [C].
             query: Row of each label, int32 [labels].
             column: Column of each label, int32 [labels].
+            labels: Labels of the whole batch, on all devices, int32 scalar.
         """
-        log_q = log_inclusion(tf.gather(self._share, rows), tf.shape(query)[0])
-        return sampled_softmax(scores, log_q, query=query, column=column)
+        log_q = log_inclusion(tf.gather(self._share, rows), labels)
+        return sampled_softmax(scores, log_q, query=query, column=column, labels=labels)
 
 
 def log_inclusion(probability: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -43,9 +50,14 @@ def log_inclusion(probability: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
 
 def sampled_softmax(
-    scores: tf.Tensor, log_q: tf.Tensor, *, query: tf.Tensor, column: tf.Tensor
+    scores: tf.Tensor,
+    log_q: tf.Tensor,
+    *,
+    query: tf.Tensor,
+    column: tf.Tensor,
+    labels: tf.Tensor,
 ) -> tf.Tensor:
-    """Return the mean cross-entropy of the labels against all of the batch's items.
+    """Return the labels' part of the mean cross-entropy against all of the batch's items.
 
     loss = mean over labels (b, i) of  log Σ_j exp(s_bj − log Q_j) − (s_bi − log Q_i)
 
@@ -58,8 +70,9 @@ def sampled_softmax(
         log_q: Log probability that the item is among them, float32 [C].
         query: Row of each label, int32 [labels].
         column: Column of each label, int32 [labels].
+        labels: Labels of the whole batch, int32 scalar: of these and of the other devices'.
     """
     corrected = scores - log_q[tf.newaxis]
     normaliser = tf.reduce_logsumexp(corrected, axis=1)
     own = tf.gather_nd(corrected, tf.stack([query, column], axis=1))
-    return tf.reduce_mean(tf.gather(normaliser, query) - own)
+    return tf.reduce_sum(tf.gather(normaliser, query) - own) / tf.cast(labels, tf.float32)

@@ -16,7 +16,7 @@ items that the batch predicts (`components/train/sampled_softmax.py`; Yi et al. 
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -27,24 +27,30 @@ from components.errors import InputError
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import Int32, Int64, Interactions, last_items
 from components.train.items import ItemTable
+from components.train.noise import Noise
 from components.train.retrieval import Stepped
 from components.train.sampled_softmax import InBatchSoftmax
+from components.train.shares import WHOLE, Share, shared
+
+_PAIR = tf.TensorSpec([2], tf.int32)
 
 
 class SequenceBatch(NamedTuple):
     """Sequences of about equal length.
 
     Attributes:
-        item: Item rows, [B, T + 1], most recent last, −1 before the first.
+        item: Item rows of the whole batch, [B, T + 1], most recent last, −1 before the first.
+        rows: First of this device's rows, and one past its last, [2].
         seed: Seed of the step, [2].
     """
 
     item: Int32
+    rows: Int32
     seed: Int32
 
     @property
     def labels(self) -> int:
-        """Events that are predicted: all but the first of each sequence."""
+        """Events that are predicted on all devices: all but the first of each sequence."""
         return int((self.item[:, :-1] >= 0).sum())
 
 
@@ -73,7 +79,7 @@ class SequenceModel(Stepped):
     """A model of the next item; a subclass gives the encoder."""
 
     settings: SequenceHyperparameters
-    signature = SequenceBatch(tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32))
+    signature = SequenceBatch(tf.TensorSpec([None, None], tf.int32), _PAIR, _PAIR)
 
     def __init__(self, items: ItemTable, settings: SequenceHyperparameters, *, seed: int) -> None:
         """Make the item embedding and bias.
@@ -95,28 +101,34 @@ class SequenceModel(Stepped):
         self.softmax = InBatchSoftmax(items.counts)
 
     @abc.abstractmethod
-    def encode(self, events: tf.Tensor, there: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
-        """Return what is known after each event, float32 [B, T, d].
+    def encode(self, events: tf.Tensor, there: tf.Tensor, *, noise: Noise | None) -> tf.Tensor:
+        """Return what is known after each event, in the model's precision, [B, T, d].
 
         Args:
-            events: Embeddings, float32 [B, T, d].
+            events: Embeddings, in the model's precision, [B, T, d].
             there: False where there is padding, all of it before the first event, bool [B, T].
-            seed: Seed of the step's dropout, int32 [2]; None turns dropout off.
+            noise: Where dropout's random numbers come from; None turns dropout off.
         """
 
-    def hidden(self, rows: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
+    def hidden(self, rows: tf.Tensor, *, noise: Noise | None) -> tf.Tensor:
         """Return h, float32 [B, T, d], of item rows, int32 [B, T], −1 before the first event."""
         ids = tf.gather(self.item_ids["item"], tf.maximum(rows, 0))
-        return self.encode(tf.gather(self.item_embedding.value, ids), rows >= 0, seed=seed)
+        events = tf.cast(tf.gather(self.item_embedding.value, ids), self.compute_dtype)
+        return tf.cast(self.encode(events, rows >= 0, noise=noise), tf.float32)
+
+    def prepare(self, shards: Iterable[Interactions]) -> None:
+        """See `Stepped.prepare`; nothing is taken."""
+        if not any(len(cut_sequences(events, length=1)[0]) for events in shards):
+            raise InputError("train split", "no user with two events", "sequences to learn from")
 
     def epoch_batches(
-        self, events: Interactions, *, seed: int, epoch: int
-    ) -> Iterator[SequenceBatch]:
+        self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
+    ) -> Iterator[tuple[SequenceBatch, ...]]:
         """See `Stepped.epoch_batches`; a batch's sequences are of like length."""
-        random = np.random.default_rng([seed, epoch])
+        random = events.random(seed=seed, epoch=epoch)
         start, end = cut_sequences(events, length=self.history_length)
         if not len(end):
-            raise InputError("train split", "no user with two events", "sequences to learn from")
+            return
         steps = end - start - 1
         order = random.permutation(len(end))
         order = order[np.argsort(steps[order], kind="stable")]
@@ -126,18 +138,25 @@ class SequenceModel(Stepped):
             chosen = batches[number]
             length = int(steps[chosen].max(initial=0)) + 1
             item = last_items(events, start[chosen], end[chosen], length=length)
-            yield SequenceBatch(item, np.array([seed + epoch, number], np.int32))
+            step = events.step_seed(number, seed=seed, epoch=epoch)
+            own = [share.of(len(item)) for share in shares]
+            rows = [np.array([part.start, part.stop], np.int32) for part in own]
+            yield tuple(SequenceBatch(item, part, step) for part in rows)
 
     def batch_loss(self, batch: SequenceBatch) -> tf.Tensor:
         """See `Stepped.batch_loss`."""
         seen, following = batch.item[:, :-1], batch.item[:, 1:]
         place = tf.where(seen >= 0)
-        h = tf.gather_nd(self.hidden(seen, seed=batch.seed), place)
         rows, column = tf.unique(tf.gather_nd(following, place))
+        first, last = batch.rows[0], batch.rows[1]
+        own = (place[:, 0] >= tf.cast(first, tf.int64)) & (place[:, 0] < tf.cast(last, tf.int64))
+        hidden = self.hidden(seen[first:last], noise=Noise(batch.seed, first))
+        h = tf.gather_nd(hidden, place[own] - tf.stack([tf.cast(first, tf.int64), 0]))
         ids = tf.gather(self.item_ids["item"], rows)
-        scores = tf.matmul(h, tf.gather(self.item_embedding.value, ids), transpose_b=True)
-        scores += tf.gather(self.item_bias.value, ids)
-        return self.softmax(scores, rows, query=tf.range(tf.shape(h)[0]), column=column)
+        scores = self.product(h, shared(tf.gather(self.item_embedding.value, ids)))
+        scores += shared(tf.gather(self.item_bias.value, ids))
+        query, total = tf.range(tf.shape(h)[0]), tf.shape(column)[0]
+        return self.softmax(scores, rows, query=query, column=column[own], labels=total)
 
     def index(self) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Retrieval.index`."""
@@ -149,8 +168,8 @@ class SequenceModel(Stepped):
     ) -> tf.Tensor:
         """See `Retrieval.score_all`; without a history the items' bias decides."""
         rows = compact(history, length=self.history_length)
-        last = self.hidden(rows, seed=None)[:, -1] * tf.cast(rows[:, -1:] >= 0, tf.float32)
-        return tf.matmul(last, vectors, transpose_b=True) + bias
+        last = self.hidden(rows, noise=None)[:, -1] * tf.cast(rows[:, -1:] >= 0, tf.float32)
+        return self.product(last, vectors) + bias
 
 
 def cut_sequences(events: Interactions, *, length: int) -> tuple[Int64, Int64]:
@@ -186,8 +205,3 @@ def compact(history: tf.Tensor, *, length: int) -> tf.Tensor:
     together = tf.pad(together, [[0, 0], [1, 0]], constant_values=-1)
     most = tf.reduce_max(tf.reduce_sum(tf.cast(real, tf.int32), axis=1))
     return together[:, -tf.clip_by_value(most, 1, length) :]
-
-
-def hide(values: tf.Tensor, *, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
-    """Return the values after dropout; a seed, int32 [2], because a resumed run must repeat it."""
-    return values if seed is None else tf.nn.experimental.stateless_dropout(values, rate, seed=seed)

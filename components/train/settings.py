@@ -1,6 +1,37 @@
-"""What is trained, and from which seed."""
+"""What is trained, from which seed, and on what."""
 
 import dataclasses
+
+from components.errors import InputError
+
+_STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceSettings:
+    """On which devices a training runs, and how they compute.
+
+    Attributes:
+        strategy: `one` device; `mirrored`, all GPUs of the machine; `multi_worker`, the workers of
+            TF_CONFIG; `auto`, whichever of these there is.
+        precision: `float32`, or a product's numbers in `mixed_bfloat16` or `mixed_float16`, with
+            variables and losses in float32.
+    """
+
+    strategy: str = "auto"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what is not allowed.
+
+        Raises:
+            InputError: Names the allowed values.
+        """
+        for name, allowed in (("strategy", _STRATEGIES), ("precision", _PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                found = repr(getattr(self, name))
+                raise InputError(f"parameter {name}", found, f"one of {', '.join(allowed)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,6 +45,7 @@ class TrainSettings:
         eval_users: Users of the eval split that early stopping looks at, drawn with the seed.
         explain: Whether the model has the signature `explain`: a call costs as much as two more
             scorings than the history is long, so a server that should not offer it goes without.
+        devices: What it runs on.
     """
 
     model: str = "two_tower"
@@ -21,3 +53,4 @@ class TrainSettings:
     seed: int = 1
     eval_users: int = 1000
     explain: bool = False
+    devices: DeviceSettings = DeviceSettings()

@@ -1,7 +1,8 @@
 """Parquet columns through the transform graph, batch by batch, into numpy arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import tensorflow_transform as tft
 from components.errors import InputError
 
 _CHUNK_ROWS = 100_000
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 class FeatureGraph:
@@ -61,12 +63,11 @@ class FeatureGraph:
 
     def encode(self, column: pa.ChunkedArray, name: str) -> npt.NDArray[np.int32]:
         """Return `<name>_id` of a column, [rows]; each distinct value passes the graph once."""
-        encoded = pc.dictionary_encode(column.combine_chunks().fill_null(""))
-        encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-        ids = self.layer({name: string_tensor(encoded.dictionary)})[f"{name}_id"]
-        by_entry: npt.NDArray[np.int32] = np.asarray(ids, np.int32)
-        place: npt.NDArray[np.int64] = np.asarray(encoded.indices, np.int64)
-        return by_entry[place]
+
+        def ids(entries: pa.Array) -> npt.NDArray[np.int32]:
+            return np.asarray(self.layer({name: string_tensor(entries)})[f"{name}_id"], np.int32)
+
+        return of_distinct(column, ids)
 
     def tokens(self, column: pa.ChunkedArray, name: str, most: int) -> npt.NDArray[np.int32]:
         """Return the first `most` of `<name>_tokens`, [rows, most]; −1 after the last."""
@@ -96,8 +97,34 @@ def string_tensor(values: pa.Array) -> tf.Tensor:
     return tf.constant(values.cast(pa.large_binary()).to_numpy(zero_copy_only=False), tf.string)
 
 
-def read_columns(folder: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> pa.Table:
-    """Read columns of every Parquet file in a folder, in order of name.
+def of_distinct(
+    column: pa.ChunkedArray, function: Callable[[pa.Array], npt.NDArray[_Number]]
+) -> npt.NDArray[_Number]:
+    """Return a function of each value of a string column, asked for the distinct values alone.
+
+    Args:
+        column: Strings, [rows]; null counts as "".
+        function: Distinct strings [n] → numbers [n].
+    """
+    encoded = pc.dictionary_encode(column.combine_chunks().fill_null(""))
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    place: npt.NDArray[np.int64] = np.asarray(encoded.indices, np.int64)
+    return function(encoded.dictionary)[place]
+
+
+def read_columns(folder: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of every Parquet file in a folder, in order of name, into memory.
+
+    Raises:
+        InputError: If there is no file, one cannot be read, or a column is missing.
+    """
+    return pa.concat_tables(stream_columns(folder, columns))
+
+
+def stream_columns(
+    folder: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
+) -> Iterator[pa.Table]:
+    """Yield columns of every Parquet file in a folder, in order of name, some rows at a time.
 
     Args:
         folder: The folder.
@@ -107,16 +134,31 @@ def read_columns(folder: Path, columns: Sequence[str], *, optional: Sequence[str
     Raises:
         InputError: If there is no file, one cannot be read, or a column is missing.
     """
-    files = sorted(folder.glob("*.parquet"))
-    if not files:
-        raise InputError(str(folder), "no Parquet file", "part-*.parquet")
+    files = parquet_files(folder)
     try:
-        first = pq.read_schema(files[0]).names
-        columns = [*columns, *(name for name in optional if name in first)]
+        first = pq.read_schema(files[0])
+        columns = [*columns, *(name for name in optional if name in first.names)]
         for file in files:
             missing = sorted(set(columns) - set(pq.read_schema(file).names))
             if missing:
                 raise InputError(f"{file}, column {missing[0]}", "no such column", "it")
-        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+        for file in files:
+            with pq.ParquetFile(file) as opened:
+                if not opened.metadata.num_rows:
+                    yield opened.schema_arrow.empty_table().select(columns)
+                for batch in opened.iter_batches(_CHUNK_ROWS, columns=columns):
+                    yield pa.Table.from_batches([batch]).select(columns)
     except (OSError, pa.ArrowException) as error:
         raise InputError(str(folder), str(error), "readable Parquet files") from error
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Return a folder's Parquet files in order of name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise InputError(str(folder), "no Parquet file", "part-*.parquet")
+    return files

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.ranking import top_k
+from components.train.event_log import EventLog
 from components.train.interactions import (
     Baskets,
     Int32,
@@ -47,34 +48,41 @@ class Questions:
         return sum(len(items) for items in self.answers)
 
 
-def make_questions(
-    events: Interactions, *, since_us: int, users: int, history_length: int, seed: int
-) -> Questions:
-    """Draw users with events at or after a time and ask for these from the events before it.
+def make_questions(log: EventLog, *, users: int, history_length: int, seed: int) -> Questions:
+    """Draw users with events after the train split and ask for these from the events before.
 
     Args:
-        events: Train and eval split together.
-        since_us: First moment of the eval split.
+        log: Train and eval split.
         users: Most users drawn.
         history_length: Most events of history.
         seed: Seed of the draw.
     """
+    since_us = log.train_until_us + 1
+    asked = [_first_baskets(log.both(shard), since_us) for shard in range(len(log))]
+    ends = np.cumsum([len(first) for first in asked])
+    drawn = np.sort(np.random.default_rng(seed).permutation(ends[-1])[:users])
+    length = max(history_length, 1)
+    user, history = [np.zeros(0, np.int32)], [np.zeros((0, length), np.int32)]
+    answers, rated, ratings = [], [], []
+    for shard, (first, end) in enumerate(zip(asked, ends, strict=True)):
+        events = log.both(shard)
+        own = select(first, drawn[(drawn >= end - len(first)) & (drawn < end)] - (end - len(first)))
+        user.append(own.user)
+        history.append(histories(events, own, length=length))
+        last = np.searchsorted(events.owner, events.owner[own.start], side="right")
+        rating = np.full(len(events), np.nan, np.float32)
+        rating = rating if events.rating is None else events.rating
+        for window in map(slice, own.start, last):
+            known = np.isfinite(rating[window])
+            answers.append(np.unique(events.item[window]))
+            rated.append(events.item[window][known])
+            ratings.append(rating[window][known])
+    return Questions(np.concatenate(user), np.concatenate(history), answers, rated, ratings)
+
+
+def _first_baskets(events: Interactions, since_us: int) -> Baskets:
     baskets = cut_baskets(events, since_us=since_us)
-    owner = events.owner[baskets.start]
-    first: Baskets = select(baskets, np.unique(owner, return_index=True)[1])
-    drawn = np.random.default_rng(seed).permutation(len(first))[:users]
-    first = select(first, np.sort(drawn))
-    ends = np.searchsorted(events.owner, events.owner[first.start], side="right")
-    windows = [slice(start, end) for start, end in zip(first.start, ends, strict=True)]
-    rating = np.full(len(events), np.nan, np.float32) if events.rating is None else events.rating
-    known = [np.isfinite(rating[window]) for window in windows]
-    return Questions(
-        user=first.user,
-        history=histories(events, first, length=max(history_length, 1)),
-        answers=[np.unique(events.item[window]) for window in windows],
-        rated=[events.item[window][rated] for window, rated in zip(windows, known, strict=True)],
-        ratings=[rating[window][rated] for window, rated in zip(windows, known, strict=True)],
-    )
+    return select(baskets, np.unique(events.owner[baskets.start], return_index=True)[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -131,13 +132,19 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def start_training() -> Callable[..., "subprocess.Popen[str]"]:
     """Start a training in a process of its own, which can be killed."""
 
-    def start(prepared: Prepared, run: Path, checkpoints: Path) -> "subprocess.Popen[str]":
+    def start(
+        prepared: Prepared,
+        run: Path,
+        checkpoints: Path,
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "components.train"]
         for name, path in (prepared.inputs | prepared.outputs(run)).items():
             command += [f"--{name.replace('_', '-')}", str(path)]
         command += ["--checkpoint-root", str(checkpoints)]
         command += ["--hyperparameters", '{"epochs": 4, "patience": 4, "batch_baskets": 128}']
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment}
         return subprocess.Popen(
             command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )

@@ -7,7 +7,7 @@ from tests.train.test_sequences import build, cycles
 
 def test_l2_adds_lambda_over_the_events_times_the_squares_of_all_vectors() -> None:
     events = cycles(users=20, events=10)
-    batch = next(build("matrix_factorization", events).epoch_batches(events, seed=1, epoch=0))
+    (batch,) = next(build("matrix_factorization", events).epoch_batches(events, seed=1, epoch=0))
     losses, squares = [], 0.0
     for l2 in (0.0, 5.0):
         model = build("matrix_factorization", events, l2=l2, dimension=4)

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from components.errors import InputError
+from components.train.event_log import write_event_log
 from components.train.export import export_model
-from components.train.interactions import Interactions, read_interactions
+from components.train.interactions import Interactions
 from components.train.items import ItemTable, build_item_table
 from components.train.loop import Trainer
 from components.train.models.registry import MODELS, find_model
@@ -51,13 +52,12 @@ def build(name: str, events: Interactions, **settings: Any) -> Stepped:
     entry = find_model(name)
     tf.keras.utils.set_random_seed(1)
     model = entry.build(table(events), entry.settings(**settings), seed=1)
-    model.prepare(events)
+    model.prepare([events])
     return model
 
 
 def take_epoch(trainer: Trainer, events: Interactions, epoch: int) -> list[float]:
-    batches = trainer.model.epoch_batches(events, seed=1, epoch=epoch)
-    return [float(trainer.step(batch)) for batch in batches]
+    return [float(trainer.step(parts)) for parts in trainer.batches([events], seed=1, epoch=epoch)]
 
 
 def test_every_event_but_the_first_of_a_user_is_predicted_once_and_in_its_order() -> None:
@@ -67,7 +67,7 @@ def test_every_event_but_the_first_of_a_user_is_predicted_once_and_in_its_order(
     events = log_of([np.arange(a, b) for a, b in zip(first, first[1:], strict=False)])
     model = build("sasrec", events, history_length=3, batch_events=5)
     following = []
-    for batch in model.epoch_batches(events, seed=1, epoch=0):
+    for (batch,) in model.epoch_batches(events, seed=1, epoch=0):
         seen, item = batch.item[:, :-1], batch.item[:, 1:]
         assert (item[seen >= 0] == seen[seen >= 0] + 1).all()
         following += item[seen >= 0].tolist()
@@ -86,9 +86,7 @@ def test_a_log_without_sequences_is_refused(name: str) -> None:
     events = log_of([np.arange(1), np.arange(1)])
     model = find_model(name).build(table(events), find_model(name).settings(), seed=1)
     with pytest.raises(InputError, match="no user with two events, expected sequences"):
-        model.fit_events(events) if name == "slist" else take_epoch(
-            Trainer(model, model.settings), events, 0
-        )
+        model.fit_events(events) if name == "slist" else model.prepare([events])
 
 
 def test_padding_anywhere_is_brought_to_the_front() -> None:
@@ -101,8 +99,8 @@ def test_padding_anywhere_is_brought_to_the_front() -> None:
 @pytest.mark.parametrize("name", SEQUENCE_MODELS)
 def test_what_comes_later_is_not_seen(name: str) -> None:
     model = build(name, cycles(users=20, events=5))
-    before = model.hidden(tf.constant([[-1, 3, 4, 5]]), seed=None)
-    after = model.hidden(tf.constant([[-1, 3, 4, 9]]), seed=None)
+    before = model.hidden(tf.constant([[-1, 3, 4, 5]]), noise=None)
+    after = model.hidden(tf.constant([[-1, 3, 4, 9]]), noise=None)
     np.testing.assert_array_equal(before[:, 1:3], after[:, 1:3])
     assert not np.allclose(before[:, 3], after[:, 3])
 
@@ -147,14 +145,16 @@ def test_going_on_from_a_saved_state_is_as_if_never_stopped(name: str) -> None:
 def test_a_saved_model_answers_as_the_trained_one(
     name: str, shop_artifacts: Any, tmp_path: Path
 ) -> None:
-    train_dir = shop_artifacts.folder / "events" / "train"
+    splits = shop_artifacts.folder / "events"
     graph = FeatureGraph(shop_artifacts.folder / "transform_graph")
-    items = build_item_table(shop_artifacts.folder / "catalogue", train_dir, graph=graph)
-    events = read_interactions([train_dir], graph=graph, items=items)
+    items = build_item_table(shop_artifacts.folder / "catalogue", splits / "train", graph=graph)
+    log = write_event_log(
+        tmp_path, train_dir=splits / "train", eval_dir=splits / "eval", graph=graph, items=items
+    )
     entry = find_model(name)
     model = entry.build(items, entry.settings(), seed=1)
     assert isinstance(model, SequenceModel)
-    take_epoch(Trainer(model, model.settings), events, 0)
+    take_epoch(Trainer(model, model.settings), log[0], 0)
     export_model(model, items, graph=graph, model_dir=tmp_path / "model")
     recommend = tf.saved_model.load(str(tmp_path / "model")).signatures["recommend"]
     row = {name: number for number, name in enumerate(items.names)}

@@ -21,7 +21,8 @@ import tensorflow as tf
 
 from components.study.space import Range, Space
 from components.train.items import ItemTable
-from components.train.sequences import SequenceHyperparameters, SequenceModel, hide
+from components.train.noise import Noise, hide
+from components.train.sequences import SequenceHyperparameters, SequenceModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,9 +64,9 @@ class Gru4rec(SequenceModel):
         self.project.build((None, None, settings.units))
         self.built = True
 
-    def encode(self, events: tf.Tensor, there: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
+    def encode(self, events: tf.Tensor, there: tf.Tensor, *, noise: Noise | None) -> tf.Tensor:
         """See `SequenceModel.encode`."""
-        seeds = [None] * 2 if seed is None else tf.unstack(tf.random.split(seed, 2))
-        x = hide(events, rate=self.settings.dropout, seed=seeds[0])
-        state = hide(self.gru(x, mask=there), rate=self.settings.dropout, seed=seeds[1])
+        noises = noise.split(2) if noise else [None] * 2
+        x = hide(events, rate=self.settings.dropout, noise=noises[0])
+        state = hide(self.gru(x, mask=there), rate=self.settings.dropout, noise=noises[1])
         return self.project(state)

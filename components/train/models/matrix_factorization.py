@@ -21,6 +21,7 @@ import tensorflow as tf
 from components.study.space import Range, Space
 from components.train.baskets import BasketBatch, BasketHyperparameters, BasketModel
 from components.train.items import ItemTable
+from components.train.shares import once, shared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,9 +75,9 @@ class MatrixFactorization(BasketModel):
         """See `BasketModel.batch_scores`."""
         rows, column = tf.unique(labels)
         ids = tf.gather(self.item_ids["item"], rows)
-        vectors = tf.gather(self.item_embedding.value, ids)
-        scores = tf.matmul(tf.gather(self.user_embedding.value, user), vectors, transpose_b=True)
-        return scores + tf.gather(self.item_bias.value, ids), rows, column
+        vectors = shared(tf.gather(self.item_embedding.value, ids))
+        scores = self.product(tf.gather(self.user_embedding.value, user), vectors)
+        return scores + shared(tf.gather(self.item_bias.value, ids)), rows, column
 
     def batch_loss(self, batch: BasketBatch) -> tf.Tensor:
         """See `Stepped.batch_loss`."""
@@ -84,7 +85,7 @@ class MatrixFactorization(BasketModel):
         if self.settings.l2:
             tables = (self.user_embedding, self.item_embedding)
             squares = tf.add_n([tf.reduce_sum(tf.square(table.value)) for table in tables])
-            loss += self.settings.l2 / float(self.items.counts.sum()) * squares
+            loss += self.settings.l2 / float(self.items.counts.sum()) * once(squares)
         return loss
 
     def index(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -97,4 +98,4 @@ class MatrixFactorization(BasketModel):
     ) -> tf.Tensor:
         """See `Retrieval.score_all`."""
         query = tf.gather(self.user_embedding.value, user)
-        return tf.matmul(query, vectors, transpose_b=True) + bias
+        return self.product(query, vectors) + bias

@@ -34,7 +34,7 @@ is King & Zeng, "Logistic Regression in Rare Events Data", Political Analysis 20
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import keras
@@ -42,6 +42,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.errors import InputError
 from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, shuffled_baskets
 from components.train.deep_cross import DeepCross
@@ -57,6 +58,7 @@ from components.train.repeats import (
     sums_of_pairs,
 )
 from components.train.retrieval import Stepped
+from components.train.shares import WHOLE, Share
 
 # What `read_history` returns.
 History = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -187,15 +189,18 @@ class Ranker(Stepped):
         self.scale = RatingScale()
         self.built = True
 
-    def prepare(self, events: Interactions) -> None:
+    def prepare(self, shards: Iterable[Interactions]) -> None:
         """See `Stepped.prepare`: the scale of the ratings."""
         if self.settings.task == "rating":
-            self.scale.fit(events)
+            self.scale.fit(shards)
 
     def epoch_batches(
-        self, events: Interactions, *, seed: int, epoch: int
-    ) -> Iterator[RankerBatch]:
-        """See `Stepped.epoch_batches`."""
+        self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
+    ) -> Iterator[tuple[RankerBatch, ...]]:
+        """See `Stepped.epoch_batches`; its negatives are drawn for a whole batch, on one device."""
+        if shares[0].count > 1:
+            found = f"{shares[0].count} devices"
+            raise InputError("parameter strategy", found, "one: a ranker trains on one device")
         rated = events.rating if self.settings.task == "rating" else None
         for chosen, step in shuffled_baskets(events, self.settings, seed=seed, epoch=epoch):
             query, place = places(chosen)
@@ -204,7 +209,8 @@ class Ranker(Stepped):
             query, place, rating = query[known], place[known], rating[known]
             if len(place):
                 history = histories(events, chosen, length=self.history_length)
-                yield RankerBatch(chosen.user, history, query, events.item[place], rating, step)
+                item = events.item[place]
+                yield (RankerBatch(chosen.user, history, query, item, rating, step),)
 
     def batch_loss(self, batch: RankerBatch) -> tf.Tensor:
         """See `Stepped.batch_loss`."""

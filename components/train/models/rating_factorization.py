@@ -23,7 +23,7 @@ An event without a rating is no label, and stays a part of its user's history.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import keras
@@ -34,6 +34,7 @@ import tensorflow as tf
 from components.study.space import Range, Space
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import (
+    Baskets,
     Int32,
     Interactions,
     histories,
@@ -45,6 +46,7 @@ from components.train.items import ItemTable
 from components.train.ratings import RatingScale
 from components.train.repeats import read_history
 from components.train.retrieval import Stepped
+from components.train.shares import WHOLE, Share, once
 
 _INTS = tf.TensorSpec([None], tf.int32)
 
@@ -59,6 +61,7 @@ class RatingBatch(NamedTuple):
         label: Item row of each rating, [labels].
         rating: Ratings, float32 [labels].
         seen: 1 where the rating's item is in its user's history, else 0, float32 [labels].
+        total: Ratings of the whole batch, on all devices, a scalar.
     """
 
     user: Int32
@@ -67,11 +70,12 @@ class RatingBatch(NamedTuple):
     label: Int32
     rating: npt.NDArray[np.float32]
     seen: npt.NDArray[np.float32]
+    total: Int32
 
     @property
     def labels(self) -> int:
-        """Ratings trained on."""
-        return len(self.label)
+        """Ratings of the whole batch."""
+        return int(self.total)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,7 @@ class RatingFactorization(Stepped):
     signature = RatingBatch(
         _INTS, tf.TensorSpec([None, None], tf.int32), _INTS, _INTS,
         tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.float32),
+        tf.TensorSpec([], tf.int32),
     )  # fmt: skip
 
     def __init__(
@@ -141,34 +146,42 @@ class RatingFactorization(Stepped):
         self.users_per_rating = self.add_weight((), initializer="zeros", trainable=False)
         self.built = True
 
-    def prepare(self, events: Interactions) -> None:
+    def prepare(self, shards: Iterable[Interactions]) -> None:
         """See `Stepped.prepare`: the mean of the ratings, and how many users share them."""
-        rating = self.scale.fit(events)
-        self.users_per_rating.assign(len(whole_users(events)) / len(rating))
+        ratings = self.scale.fit(shards)
+        users = sum(len(whole_users(events)) for events in shards)
+        self.users_per_rating.assign(users / ratings)
 
     def epoch_batches(
-        self, events: Interactions, *, seed: int, epoch: int
-    ) -> Iterator[RatingBatch]:
+        self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
+    ) -> Iterator[tuple[RatingBatch, ...]]:
         """See `Stepped.epoch_batches`."""
-        assert events.rating is not None
         everyone = whole_users(events)
-        order = np.random.default_rng([seed, epoch]).permutation(len(everyone))
+        order = events.random(seed=seed, epoch=epoch).permutation(len(everyone))
         for start in range(0, len(order), self.settings.batch_users):
             chosen = select(everyone, order[start : start + self.settings.batch_users])
-            query, place = places(chosen)
-            rated = np.isfinite(events.rating[place])
-            query, place = query[rated], place[rated]
-            if not len(query):
-                continue
-            seen = place >= chosen.end[query] - self.history_length
-            yield RatingBatch(
-                chosen.user,
-                histories(events, chosen, length=self.history_length),
-                query,
-                events.item[place],
-                events.rating[place],
-                seen.astype(np.float32),
-            )
+            assert events.rating is not None
+            total = np.isfinite(events.rating[places(chosen)[1]]).sum()
+            if total:
+                yield tuple(self._part(events, chosen, share, total) for share in shares)
+
+    def _part(
+        self, events: Interactions, users: Baskets, share: Share, total: np.int64
+    ) -> RatingBatch:
+        assert events.rating is not None
+        own = select(users, share.of(len(users)))
+        query, place = places(own)
+        rated = np.isfinite(events.rating[place])
+        query, place = query[rated], place[rated]
+        return RatingBatch(
+            own.user,
+            histories(events, own, length=self.history_length),
+            query,
+            events.item[place],
+            events.rating[place],
+            (place >= own.end[query] - self.history_length).astype(np.float32),
+            np.array(total, np.int32),
+        )
 
     def batch_loss(self, batch: RatingBatch) -> tf.Tensor:
         """See `Stepped.batch_loss`."""
@@ -189,7 +202,8 @@ class RatingFactorization(Stepped):
         loss += settings.l2 * tf.reduce_sum(tf.square(taste) + tf.square(item), axis=1)
         loss += settings.l2_bias * (tf.square(bias[0]) + tf.square(bias[1]))
         squares = tf.reduce_sum(tf.square(self.history_embedding.value))
-        return tf.reduce_mean(loss) + settings.l2_history * self.users_per_rating.value * squares
+        weight = settings.l2_history * self.users_per_rating.value
+        return tf.reduce_sum(loss) / tf.cast(batch.total, tf.float32) + once(weight * squares)
 
     def _vectors(self, ids: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.item_embedding.value, ids)
@@ -221,7 +235,7 @@ class RatingFactorization(Stepped):
         query = total * tf.math.rsqrt(tf.maximum(count, 1.0))[:, tf.newaxis]
         query += tf.gather(self.user_embedding.value, user)
         own = tf.gather(self.user_bias.value, user)[:, tf.newaxis]
-        return tf.matmul(query, vectors, transpose_b=True) + bias + own
+        return self.product(query, vectors) + bias + own
 
     def prediction(self, scores: tf.Tensor) -> tf.Tensor:
         """See `Retrieval.prediction`."""

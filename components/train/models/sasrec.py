@@ -24,7 +24,8 @@ import tensorflow as tf
 
 from components.study.space import Choices, Range, Space
 from components.train.items import ItemTable
-from components.train.sequences import SequenceHyperparameters, SequenceModel, hide
+from components.train.noise import Noise, hide
+from components.train.sequences import SequenceHyperparameters, SequenceModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,20 +67,20 @@ class Block(keras.layers.Layer):  # type: ignore[misc]  # keras ships no types
             layer.build(shape)
         self.built = True
 
-    def call(self, x: tf.Tensor, there: tf.Tensor, seeds: list[tf.Tensor | None]) -> tf.Tensor:
+    def call(self, x: tf.Tensor, there: tf.Tensor, noises: list[Noise | None]) -> tf.Tensor:
         """Return the block's output, float32 [B, T, d].
 
         Args:
             x: Its input, float32 [B, T, d].
             there: False where there is padding, bool [B, T].
-            seeds: Seeds of the three dropouts, int32 [2] each, or None each.
+            noises: Noise of the three dropouts, or None each.
         """
         normal = self.norms[0](x)
         mask = there[:, tf.newaxis, :]
         seen = self.attention(normal, normal, attention_mask=mask, use_causal_mask=True)
-        x += hide(seen, rate=self.rate, seed=seeds[0])
-        inner = hide(self.inner(self.norms[1](x)), rate=self.rate, seed=seeds[1])
-        return x + hide(self.outer(inner), rate=self.rate, seed=seeds[2])
+        x += hide(seen, rate=self.rate, noise=noises[0])
+        inner = hide(self.inner(self.norms[1](x)), rate=self.rate, noise=noises[1])
+        return x + hide(self.outer(inner), rate=self.rate, noise=noises[2])
 
 
 class Sasrec(SequenceModel):
@@ -108,13 +109,14 @@ class Sasrec(SequenceModel):
         self.norm.build((None, None, d))
         self.built = True
 
-    def encode(self, events: tf.Tensor, there: tf.Tensor, *, seed: tf.Tensor | None) -> tf.Tensor:
+    def encode(self, events: tf.Tensor, there: tf.Tensor, *, noise: Noise | None) -> tf.Tensor:
         """See `SequenceModel.encode`."""
         count = 1 + 3 * len(self.blocks)
-        seeds = [None] * count if seed is None else tf.unstack(tf.random.split(seed, count))
+        noises = noise.split(count) if noise else [None] * count
         # Counted from the last event, so that a sequence is read alike however it is padded.
-        x = events * self.settings.dimension**0.5 + self.position.value[-tf.shape(events)[1] :]
-        x = hide(x, rate=self.settings.dropout, seed=seeds[0])
+        position = tf.cast(self.position.value[-tf.shape(events)[1] :], events.dtype)
+        x = events * self.settings.dimension**0.5 + position
+        x = hide(x, rate=self.settings.dropout, noise=noises[0])
         for number, block in enumerate(self.blocks):
-            x = block(x, there, seeds[1 + 3 * number : 4 + 3 * number])
+            x = block(x, there, noises[1 + 3 * number : 4 + 3 * number])
         return self.norm(x)

@@ -34,6 +34,7 @@ from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, BasketModel
 from components.train.items import ItemTable, mean_of_tokens
 from components.train.repeats import REPEAT_SCALE, band, mean_by_age, read_history
+from components.train.shares import shared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,9 +148,10 @@ class TwoTower(BasketModel):
         """See `BasketModel.batch_scores`."""
         place, age, occurrence = read_history(history, length=self.history_length)
         rows, column = tf.unique(labels)
-        vectors = self.item_vectors(rows, seed=seed)
-        scores = tf.matmul(self.queries(user, place, age), vectors, transpose_b=True)
-        scores += tf.gather(self.item_bias.value, tf.gather(self.item_ids["item"], rows))
+        vectors = shared(self.item_vectors(rows, seed=seed))
+        scores = self.product(self.queries(user, place, age), vectors)
+        ids = tf.gather(self.item_ids["item"], rows)
+        scores += shared(tf.gather(self.item_bias.value, ids))
         column_of = tf.tensor_scatter_nd_update(
             tf.fill([len(self.items)], -1), rows[:, tf.newaxis], tf.range(tf.shape(rows)[0])
         )
@@ -171,7 +173,7 @@ class TwoTower(BasketModel):
     ) -> tf.Tensor:
         """See `Retrieval.score_all`."""
         place, age, occurrence = read_history(history, length=self.history_length)
-        scores = self.queries(user, place, age) @ tf.transpose(vectors) + bias
+        scores = self.product(self.queries(user, place, age), vectors) + bias
         return mixture(scores, place, self.repeat_weights(place[:, 1], age, occurrence))
 
 

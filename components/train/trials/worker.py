@@ -1,5 +1,6 @@
 """One task's share of a search: trials, each trained and judged as `train` does it."""
 
+import contextlib
 import dataclasses
 import gc
 import json
@@ -19,7 +20,7 @@ from components.study.space import Number, Space, space_json
 from components.train.checkpoint import Checkpoint, Epoch, training_key
 from components.train.fit import fit_model
 from components.train.hyperparameters import ModelSettings
-from components.train.training_data import TrainingData, read_training_data
+from components.train.training_data import TrainingData, open_training_data
 from components.train.trials.settings import SearchSettings
 
 _log = logging.getLogger(__name__)
@@ -142,24 +143,27 @@ def run_trials(
         workers=workers,
         checkpoint_root=checkpoint_root,
     )
-    data = None
-    while (trial := member.next_trial(space, base)) is not None:
-        data = data or read_training_data(
-            events_dir=events_dir,
-            catalogue_dir=catalogue_dir,
-            transform_graph_dir=transform_graph_dir,
-        )
-        _log.info("trials: %d begins with %s", trial.number, json.dumps(dict(trial.parameters)))
-        member.run(trial, data, key=key)
-        ended = next(one for one in study.trials() if one.number == trial.number)
-        _log.info(
-            "trials: %d of %d, %s, NDCG@10 %.4f",
-            trial.number,
-            search.trials,
-            ended.state,
-            ended.best,
-        )
-        # The graph and the weights of the last one; the data stays.
-        keras.backend.clear_session()
-        gc.collect()
+    with contextlib.ExitStack() as opened:
+        data = None
+        while (trial := member.next_trial(space, base)) is not None:
+            data = data or opened.enter_context(
+                open_training_data(
+                    events_dir=events_dir,
+                    catalogue_dir=catalogue_dir,
+                    transform_graph_dir=transform_graph_dir,
+                )
+            )
+            _log.info("trials: %d begins with %s", trial.number, json.dumps(dict(trial.parameters)))
+            member.run(trial, data, key=key)
+            ended = next(one for one in study.trials() if one.number == trial.number)
+            _log.info(
+                "trials: %d of %d, %s, NDCG@10 %.4f",
+                trial.number,
+                search.trials,
+                ended.state,
+                ended.best,
+            )
+            # The graph and the weights of the last one; the data stays.
+            keras.backend.clear_session()
+            gc.collect()
     return study.uri
