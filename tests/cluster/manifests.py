@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,16 @@ def custom_resource_definitions() -> tuple[Manifest, ...]:
 
 
 def install_custom_resources(client: dynamic.DynamicClient) -> None:
-    """Apply the definitions and wait until the API server serves every one of them.
+    """Serve the definitions of Gateway API, KServe and Knative Serving."""
+    serve_custom_resources(client, custom_resource_definitions())
+
+
+def serve_custom_resources(client: dynamic.DynamicClient, definitions: Sequence[Manifest]) -> None:
+    """Apply definitions and wait until the API server serves every one of them.
 
     Raises:
         TimeoutError: If it does not; names those that are missing.
     """
-    definitions = custom_resource_definitions()
     wanted = {definition["metadata"]["name"] for definition in definitions}
     resource = client.resources.get(
         api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition"
