@@ -147,6 +147,12 @@ def main(
     gcs_key_secret: Annotated[
         str, typer.Option(help="Secret with a Google key as key.json; none: workload identity")
     ] = "",
+    signing_key_secret: Annotated[
+        str, typer.Option(help="Secret with private.pem, to sign published models with")
+    ] = "",
+    public_key_secret: Annotated[
+        str, typer.Option(help="Secret with public.pem, to deploy only models signed by it")
+    ] = "",
     image_pull_secret: Annotated[
         list[str] | None, typer.Option(help="Secret of the registry; repeatable")
     ] = None,
@@ -204,6 +210,8 @@ def main(
             tolerations=read_tolerations("--toleration", toleration or []),
             train_tolerations=read_tolerations("--train-toleration", train_toleration or []),
             gcs_key_secret=gcs_key_secret,
+            signing_key_secret=signing_key_secret,
+            public_key_secret=public_key_secret,
             image_pull_secrets=tuple(image_pull_secret or []),
             timeouts_s=read_timeouts("--step-timeout", step_timeout or []),
             run_timeout_s=run_timeout,

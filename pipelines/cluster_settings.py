@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from kfp import dsl, kubernetes
 
 from components.errors import InputError
+from serving.signature import PUBLIC_KEY, SIGNING_KEY
 
 GCS_KEY_FOLDER = "/var/run/secrets/shopflow-gcs"
 STEPS = (
@@ -49,6 +50,9 @@ class ClusterSettings:
         train_tolerations: Further taints that the training step does.
         gcs_key_secret: Secret with the file `key.json` of a Google service account; "" leaves the
             access to workload identity, which belongs to the run's service account.
+        signing_key_secret: Secret with the private key `private.pem` that the package step signs
+            models with; "" leaves them unsigned.
+        public_key_secret: Secret with the keys `public.pem` by which the deploy step verifies them.
         image_pull_secrets: Secrets of the registry.
         timeouts_s: Seconds that a step's pod may live, by step.
         run_timeout_s: Seconds that a run may take.
@@ -64,6 +68,8 @@ class ClusterSettings:
     tolerations: tuple[Toleration, ...] = ()
     train_tolerations: tuple[Toleration, ...] = ()
     gcs_key_secret: str = ""
+    signing_key_secret: str = ""
+    public_key_secret: str = ""
     image_pull_secrets: tuple[str, ...] = ()
     timeouts_s: Mapping[str, int] = dataclasses.field(default_factory=dict)
     run_timeout_s: int | None = None
@@ -78,8 +84,13 @@ class ClusterSettings:
         Raises:
             InputError: Names the option.
         """
-        if self.gcs_key_secret:
-            _check(_NAME, self.gcs_key_secret, "--gcs-key-secret", "a Secret's name")
+        for option, name in (
+            ("--gcs-key-secret", self.gcs_key_secret),
+            ("--signing-key-secret", self.signing_key_secret),
+            ("--public-key-secret", self.public_key_secret),
+        ):
+            if name:
+                _check(_NAME, name, option, "a Secret's name")
         for name in self.image_pull_secrets:
             _check(_NAME, name, "--image-pull-secret", "a Secret's name")
         if self.workspace_size:
@@ -110,8 +121,14 @@ class ClusterSettings:
             task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{GCS_KEY_FOLDER}/key.json")
         if self.image_pull_secrets:
             kubernetes.set_image_pull_secrets(task, list(self.image_pull_secrets))
-        # A step that comes again is called train-2, train-3.
-        if seconds := self.timeouts_s.get(re.sub(r"-\d+$", "", task.name)):
+        step = re.sub(r"-\d+$", "", task.name)  # one that comes again is called train-2, train-3
+        if step == "package" and self.signing_key_secret:
+            kubernetes.use_secret_as_env(
+                task, self.signing_key_secret, {"private.pem": SIGNING_KEY}
+            )
+        if step == "deploy" and self.public_key_secret:
+            kubernetes.use_secret_as_env(task, self.public_key_secret, {"public.pem": PUBLIC_KEY})
+        if seconds := self.timeouts_s.get(step):
             kubernetes.set_timeout(task, seconds)
 
     def checkpoint_root(self) -> str:

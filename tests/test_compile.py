@@ -109,6 +109,7 @@ def test_an_answer_is_never_asked_for_again(compiled):
 CLUSTER_OPTIONS = (
     "--node-selector", "pool=batch", "--train-node-selector", "gpu=a100",
     "--toleration", "dedicated=ml:NoSchedule", "--train-toleration", "nvidia.com/gpu",
+    "--signing-key-secret", "signing", "--public-key-secret", "trusted",
     "--gcs-key-secret", "gcs-key", "--image-pull-secret", "registry", "--no-cache",
     "--step-timeout", "train=7200", "--run-timeout", "86400", "--ttl", "3600",
     "--workspace-size", "20Gi", "--workspace-class", "fast",
@@ -152,6 +153,20 @@ def test_every_pod_gets_its_nodes_and_secrets_and_training_further_ones(on_a_clu
 def test_every_step_can_be_given_a_timeout(compiled):
     steps = {re.sub(r"-\d+$", "", name) for name in executors(compiled)}
     assert steps - {"refuse", "keep", "plan-trials"} == set(STEPS)  # those take no time
+
+
+def test_the_private_key_is_given_to_the_package_step_alone_and_by_reference(on_a_cluster):
+    _, kubernetes = on_a_cluster
+    given = {
+        (name.rstrip("-0123456789"), secret["secretName"], pair["secretKey"], pair["envVar"])
+        for name, pod in kubernetes["deploymentSpec"]["executors"].items()
+        for secret in pod.get("secretAsEnv", ())
+        for pair in secret["keyToEnv"]
+    }
+    assert given == {
+        ("exec-package", "signing", "private.pem", "SHOPFLOW_SIGNING_KEY"),
+        ("exec-deploy", "trusted", "public.pem", "SHOPFLOW_PUBLIC_KEY"),
+    }
 
 
 def test_a_run_has_its_limits_and_a_volume_for_checkpoints(on_a_cluster):

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.deploy.inference_service import build_inference_service
 from components.deploy.infrastructure_check import check_infrastructure
-from components.deploy.package import VerifiedPackage, verify_package
+from components.deploy.package import VerifiedPackage, public_keys, verify_package
 from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, try_canary
 from components.errors import InputError
@@ -56,7 +56,7 @@ def deploy(
     """
     if "://" not in package_uri:
         package_uri = str(Path(package_uri).expanduser().resolve())  # servers have their own cwd
-    package = verify_package(package_uri)
+    package = verify_package(package_uri, public_keys=public_keys())
     try:
         inference_platform = connect(platform, namespace=namespace)
         resource = build_inference_service(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 from components.checksum import file_sha256
 from components.errors import InputError
 from components.object_store import ObjectStore, open_store
+from serving.platform.interface import PlatformError
+from serving.platform.storage import materialise
+from serving.signature import PUBLIC_KEY, SignatureError, key_in, verify
 
 # What packaging adds beside the model that was evaluated, so it is not part of the model's digest.
 _WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -50,16 +54,19 @@ class VerifiedPackage:
     golden_requests: tuple[GoldenRequest, ...]
 
 
-def verify_package(package_uri: str) -> VerifiedPackage:
+def verify_package(package_uri: str, *, public_keys: str = "") -> VerifiedPackage:
     """Check every file of a package, its blessing, and that the blessing is for this model.
 
     Args:
         package_uri: Folder or gs:// URI of one version.
+        public_keys: PEM; given, one of them must have signed the package.
 
     Raises:
-        InputError: If anything is missing, altered or not blessed.
+        InputError: If anything is missing, altered, not blessed or not signed.
     """
     store = open_store(package_uri)
+    if public_keys:
+        _check_signature(package_uri, public_keys)
     manifest = _read_json(store, "manifest.json")
     try:
         files: Mapping[str, Mapping[str, Any]] = dict(manifest["files"])
@@ -84,6 +91,26 @@ def verify_package(package_uri: str) -> VerifiedPackage:
         ) from error
     _check_model_digest(package, files)
     return package
+
+
+def _check_signature(package_uri: str, public_keys: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            verify(materialise(package_uri, Path(folder) / "package"), public_keys)
+        except (SignatureError, PlatformError) as error:
+            raise InputError(package_uri, str(error), "a package that is signed") from error
+
+
+def public_keys() -> str:
+    """Return the public keys that the environment gives, PEM; "" when it gives none.
+
+    Raises:
+        InputError: If what it gives is no key.
+    """
+    try:
+        return key_in(os.environ, PUBLIC_KEY)
+    except SignatureError as error:
+        raise InputError(PUBLIC_KEY, str(error), "public keys, or the path of a file") from error
 
 
 def _check_blessing(root: str, manifest: Mapping[str, Any]) -> None:

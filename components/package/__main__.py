@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.cli import run_step
-from components.package.package import publish
+from components.package.package import publish, signing_key
 
 
 def main(
@@ -30,6 +30,7 @@ def main(
         store_uri=store,
         name=name,
         lineage={"run": "by hand", "model": str(model), "events": str(events)},
+        signing_key=signing_key(),
     )
     print(published.uri)
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from components.package.requests import (
 )
 from components.package.versions import MANIFEST, list_versions, read_manifest
 from components.requests import sample_requests
+from serving.signature import SIGNING_KEY, SignatureError, key_in, sign
 
 GOLDEN_REQUESTS = 32
 _CLAIMS = ".claims"
@@ -55,6 +57,7 @@ def publish(
     store_uri: str,
     name: str,
     lineage: Mapping[str, str],
+    signing_key: str = "",
 ) -> Published:
     """Publish a model that the gate has blessed; the same model is published once.
 
@@ -75,6 +78,7 @@ def publish(
         store_uri: Folder or gs:// prefix of all published models.
         name: Name of the model.
         lineage: What it was made by and from; goes into the manifest.
+        signing_key: Private key, PEM; given, the package is signed with it.
 
     Returns:
         Where the version lies.
@@ -108,15 +112,39 @@ def publish(
                 "metrics": json.loads((evaluation_dir / "metrics.json").read_text("utf-8")),
             },
         )
+        content = (json.dumps(manifest, indent=1) + "\n").encode()
+        if signing_key:
+            _sign(folder, content, signing_key)
         upload_tree(store, folder, prefix=f"{name}/{version}")
     try:
-        text = json.dumps(manifest, indent=1) + "\n"
-        store.create(f"{name}/{version}/{MANIFEST}", text.encode())
+        store.create(f"{name}/{version}/{MANIFEST}", content)
     except FileExistsError:
         # Another publisher of the very same model was faster.
         return Published(f"{store.root}/{name}/{version}", version, new=False)
     _LOG.info("package: %s version %d, %d files", name, version, len(manifest["files"]))
     return Published(f"{store.root}/{name}/{version}", version, new=True)
+
+
+def signing_key() -> str:
+    """Return the private key that the environment gives, PEM; "" when it gives none.
+
+    Raises:
+        InputError: If what it gives is no key.
+    """
+    try:
+        return key_in(os.environ, SIGNING_KEY)
+    except SignatureError as error:
+        raise InputError(SIGNING_KEY, str(error), "a private key, or the path of one") from error
+
+
+def _sign(folder: Path, manifest: bytes, key: str) -> None:
+    """Add the signature of the folder and its manifest, which is not to be uploaded with it."""
+    (folder / MANIFEST).write_bytes(manifest)
+    try:
+        sign(folder, key)
+    except SignatureError as error:
+        raise InputError(SIGNING_KEY, str(error), "a private key that can sign") from error
+    (folder / MANIFEST).unlink()
 
 
 def _read_blessing(path: Path, digest: str) -> dict[str, Any]:

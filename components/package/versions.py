@@ -8,6 +8,7 @@ from typing import Any
 from components.checksum import file_sha256
 from components.errors import InputError
 from components.object_store import ObjectStore
+from serving.signature import SIGNATURES
 
 MANIFEST = "manifest.json"
 
@@ -52,7 +53,8 @@ def verify_version(store: ObjectStore, name: str, version: int) -> None:
     """
     files: dict[str, dict[str, Any]] = read_manifest(store, name, version)["files"]
     root = f"{name}/{version}"
-    present = {file.removeprefix(f"{root}/") for file in store.names(root)} - {MANIFEST}
+    names = {file.removeprefix(f"{root}/") for file in store.names(root)} - {MANIFEST}
+    present = {name for name in names if not name.startswith(f"{SIGNATURES}/")}
     for file in sorted(present ^ set(files)):
         found, expected = ("no file", "a file") if file in files else ("a file", "none")
         raise InputError(f"{store.root}/{root}/{file}", found, f"{expected}, by the manifest")

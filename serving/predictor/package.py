@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.manifest import ManifestError, read_object, verify_file
+from serving.signature import SIGNATURES, SignatureError, verify
 
 
 class PackageError(ValueError):
@@ -30,15 +31,23 @@ class Package:
     warmup: tuple[dict[str, Any], ...]
 
 
-def open_package(folder: Path) -> Package:
+def open_package(folder: Path, *, public_keys: str = "") -> Package:
     """Verify a package against its manifest and return what the server needs of it.
 
     Args:
         folder: Contains manifest.json, requests.json and the SavedModel in `<version>/`.
+        public_keys: PEM; given, one of them must have signed the package. It is checked first, so
+            nothing of what a stranger wrote is read.
 
     Raises:
-        PackageError: If a file is missing, altered or not in the manifest.
+        PackageError: If a file is missing, altered or not in the manifest, or the package is not
+            signed.
     """
+    if public_keys:
+        try:
+            verify(folder, public_keys)
+        except SignatureError as error:
+            raise PackageError(str(error)) from error
     manifest = _read_object(folder / "manifest.json")
     try:
         files = manifest["files"]
@@ -51,7 +60,9 @@ def open_package(folder: Path) -> Package:
     except (KeyError, TypeError) as error:
         raise PackageError(f"{folder}/manifest.json: {error!r} is missing or malformed") from error
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    if unknown := sorted(present - set(files) - {"manifest.json"}):
+    # Of two publishers of one model, both leave their signature.
+    signatures = {name for name in present if name.startswith(f"{SIGNATURES}/")}
+    if unknown := sorted(present - set(files) - {"manifest.json"} - signatures):
         raise PackageError(f"{folder}: found {unknown[0]}, which the manifest does not list")
     saved_model_dir = folder / str(version)
     if not (saved_model_dir / "saved_model.pb").is_file():

@@ -16,6 +16,7 @@ from serving.protocol.headers import MODEL_HEADER, REVISION_HEADER
 from serving.protocol.own_revision import own_revision
 from serving.protocol.request import Limits
 from serving.protocol.rest_server import EX_CONFIG, RestServer, guard, quiet
+from serving.signature import PUBLIC_KEY, SignatureError, key_in
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,7 +56,8 @@ def serve(
     tf.config.threading.set_intra_op_parallelism_threads(options.tf_threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.tf_threads)
     try:
-        package: Package = open_package(options.model_dir)
+        keys = key_in(os.environ, PUBLIC_KEY)
+        package: Package = open_package(options.model_dir, public_keys=keys)
         model = model_class(
             options.model_name,
             package,
@@ -63,7 +65,7 @@ def serve(
             threads=options.tf_threads,
         )
         model.load()
-    except PackageError as error:
+    except (PackageError, SignatureError) as error:
         sys.stderr.write(f"error: {error}\n")
         return EX_CONFIG
     guard(

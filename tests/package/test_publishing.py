@@ -15,14 +15,17 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.checksum import tree_digest
+from components.deploy.package import verify_package
 from components.errors import InputError
 from components.object_store import open_store
 from components.package.package import GOLDEN_REQUESTS, publish
 from components.package.requests import WARMUP_FILE, answer_requests
 from components.package.versions import list_versions, read_manifest, verify_version
+from tests.serving.key_pair import key_pair
 
 ROOT = Path(__file__).parents[2]
 ITEMS = ("a", "b", "c")
+PRIVATE, PUBLIC = key_pair()
 
 
 class Popular(tf.Module):
@@ -109,6 +112,21 @@ def test_a_version_is_complete_and_every_checksum_holds(given):
     assert {"MODEL_CARD.md", "requests.json", f"1/{WARMUP_FILE}", "1/saved_model.pb"} <= set(
         manifest["files"]
     )
+
+
+def test_with_a_key_it_is_signed_and_only_then_deployed_where_signatures_are_asked_for(given):
+    unsigned = publish(**given)
+    assert verify_package(unsigned.uri).version == 1
+    with pytest.raises(InputError, match="found no signature of its manifest"):
+        verify_package(unsigned.uri, public_keys=PUBLIC)
+    given["store_uri"] += "2"
+    signed = publish(**given, signing_key=PRIVATE)
+    verify_version(open_store(given["store_uri"]), "shop", 1)
+    assert verify_package(signed.uri, public_keys=PUBLIC).version == 1
+    given["store_uri"] += "3"
+    with pytest.raises(InputError, match="SHOPFLOW_SIGNING_KEY"):
+        publish(**given, signing_key=PUBLIC)
+    assert list_versions(open_store(given["store_uri"]), "shop") == []
 
 
 def test_the_same_model_is_published_once_and_another_becomes_the_next_version(given, tmp_path):
