@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty images images-test images-scan stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty bench-families images images-test images-scan stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -60,10 +60,13 @@ bench-models: .venv/ready  ## the models on MovieLens-100K (../shared/data or DA
 	test -x $(PEERS)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(PEERS)
 	$(BIN)/uv pip install --native-tls --quiet --python $(PEERS) -r benchmarks/models/peers.txt
 	$(BIN)/python -m benchmarks.models $(if $(DATA),--data $(DATA))
-	$(MAKE) bench-beauty
+	$(MAKE) bench-beauty bench-families
 
 bench-beauty: .venv/ready  ## the models of sequences on Amazon Beauty (../shared/data or BEAUTY=…)
 	$(BIN)/python -m benchmarks.beauty $(if $(BEAUTY),--data $(BEAUTY))
+
+bench-families: .venv/ready  ## every family and every baseline on Complete Journey, on one page
+	$(BIN)/python -m benchmarks.models.families
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving

@@ -21,6 +21,11 @@ NAMES = {
 Table = Mapping[tuple[str, str, str], Measurement]
 
 
+def label(model: str) -> str:
+    """Return what the page calls a model: in a comparison of families, its own name."""
+    return NAMES.get(model, model)
+
+
 def comparison(
     found: Table, models: Sequence[str], metrics: Sequence[str], *, shown: str
 ) -> markupsafe.Markup:
@@ -32,7 +37,7 @@ def comparison(
         metrics: Metrics in order.
         shown: The metric of the plot.
     """
-    bars = {NAMES[model]: found[model, shown, OVERALL] for model in models}
+    bars = {label(model): found[model, shown, OVERALL] for model in models}
     better = "shorter" if shown in LOWER_IS_BETTER else "longer"
     plot = report.bar_plot(
         {name: one.value for name, one in bars.items()},
@@ -40,15 +45,12 @@ def comparison(
         intervals={n: (one.low, one.high) for n, one in bars.items() if math.isfinite(one.low)},
     )
     rows = [
-        [NAMES[model], *(with_interval(found[model, name, OVERALL]) for name in metrics)]
+        [label(model), *(with_interval(found[model, name, OVERALL]) for name in metrics)]
         for model in models
     ]
     leads = [
-        [f"{NAMES['candidate']} − {NAMES[other]}"]
-        + [
-            _difference(found.get((difference_name("candidate", other), m, OVERALL)))
-            for m in metrics
-        ]
+        [f"{label(models[0])} − {label(other)}"]
+        + [_difference(found.get((difference_name(models[0], other), m, OVERALL))) for m in metrics]
         for other in models[1:]
     ]
     header = ["", *map(heading, metrics)]
@@ -64,10 +66,10 @@ def slice_table(found: Table, models: Sequence[str], metric: str) -> markupsafe.
     """Return one metric by slice; the first model, the candidate, with its intervals."""
     rows = []
     for name in sorted({s for _, m, s in found if m == metric and s != OVERALL}):
-        own = found["candidate", metric, name]
+        own = found[models[0], metric, name]
         others = [found[model, metric, name].value for model in models[1:]]
         rows.append([name.replace("=", ": "), own.examples, with_interval(own), *others])
-    return report.table(["slice", "examples", *(NAMES[model] for model in models)], rows)
+    return report.table(["slice", "examples", *map(label, models)], rows)
 
 
 def heading(metric: str) -> str:
