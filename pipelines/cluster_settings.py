@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from kfp import dsl, kubernetes
 
 from components.errors import InputError
+from components.kubernetes_names import DNS_NAME
 from serving.signature import PUBLIC_KEY, SIGNING_KEY
 
 GCS_KEY_FOLDER = "/var/run/secrets/shopflow-gcs"
@@ -17,7 +18,6 @@ STEPS = (
     "ingest", "preprocess", "trials", "tune", "train", "evaluate", "package", "deploy", "shadow",
     "rollout",
 )  # fmt: skip
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _SIZE = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti)")
@@ -90,13 +90,13 @@ class ClusterSettings:
             ("--public-key-secret", self.public_key_secret),
         ):
             if name:
-                _check(_NAME, name, option, "a Secret's name")
+                _check(DNS_NAME, name, option, "a Secret's name")
         for name in self.image_pull_secrets:
-            _check(_NAME, name, "--image-pull-secret", "a Secret's name")
+            _check(DNS_NAME, name, "--image-pull-secret", "a Secret's name")
         if self.workspace_size:
             _check(_SIZE, self.workspace_size, "--workspace-size", "a size such as 20Gi")
         if self.workspace_class:
-            _check(_NAME, self.workspace_class, "--workspace-class", "a storage class's name")
+            _check(DNS_NAME, self.workspace_class, "--workspace-class", "a storage class's name")
             if not self.workspace_size:
                 raise InputError("--workspace-class", "no --workspace-size", "one")
         for option, seconds in (("--run-timeout", self.run_timeout_s), ("--ttl", self.ttl_s)):

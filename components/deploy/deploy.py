@@ -8,10 +8,11 @@ from typing import Any
 
 from components.deploy.inference_service import build_inference_service
 from components.deploy.infrastructure_check import check_infrastructure
-from components.deploy.package import VerifiedPackage, public_keys, verify_package
+from components.deploy.package import VerifiedPackage, verify_package
 from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, try_canary
 from components.errors import InputError
+from components.keys import given_key
 from components.release import Release
 from serving.platform import (
     InferencePlatform,
@@ -21,6 +22,7 @@ from serving.platform import (
     ServiceStatus,
     connect,
 )
+from serving.signature import PUBLIC_KEY
 
 _log = logging.getLogger(__name__)
 _BUSY_POLL_S = 5.0
@@ -56,7 +58,7 @@ def deploy(
     """
     if "://" not in package_uri:
         package_uri = str(Path(package_uri).expanduser().resolve())  # servers have their own cwd
-    package = verify_package(package_uri, public_keys=public_keys())
+    package = verify_package(package_uri, public_keys=given_key(PUBLIC_KEY))
     try:
         inference_platform = connect(platform, namespace=namespace)
         resource = build_inference_service(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from components.errors import InputError
 from components.object_store import ObjectStore, open_store
 from serving.platform.interface import PlatformError
 from serving.platform.storage import materialise
-from serving.signature import PUBLIC_KEY, SignatureError, key_in, verify
+from serving.signature import SignatureError, verify
 
 # What packaging adds beside the model that was evaluated, so it is not part of the model's digest.
 _WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -99,18 +98,6 @@ def _check_signature(package_uri: str, public_keys: str) -> None:
             verify(materialise(package_uri, Path(folder) / "package"), public_keys)
         except (SignatureError, PlatformError) as error:
             raise InputError(package_uri, str(error), "a package that is signed") from error
-
-
-def public_keys() -> str:
-    """Return the public keys that the environment gives, PEM; "" when it gives none.
-
-    Raises:
-        InputError: If what it gives is no key.
-    """
-    try:
-        return key_in(os.environ, PUBLIC_KEY)
-    except SignatureError as error:
-        raise InputError(PUBLIC_KEY, str(error), "public keys, or the path of a file") from error
 
 
 def _check_blessing(root: str, manifest: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from components.errors import InputError
+from components.kubernetes_names import DNS_NAME
 
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
-_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_REF = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[-._a-zA-Z0-9]+")
 _IMAGE = re.compile(
@@ -119,10 +119,10 @@ class DeploySettings:
         for name, pattern, expected in (
             ("image", _IMAGE, "registry/name:tag or registry/name@sha256:…"),
             ("transformer_image", _IMAGE, "registry/name:tag or registry/name@sha256:…"),
-            ("runtime", _DNS_NAME, "the name of a ServingRuntime"),
+            ("runtime", DNS_NAME, "the name of a ServingRuntime"),
             ("cpu", _QUANTITY, "a quantity such as 500m or 2"),
             ("memory", _QUANTITY, "a quantity such as 2Gi"),
-            ("service_account", _DNS_NAME, "the name of a service account"),
+            ("service_account", DNS_NAME, "the name of a service account"),
             ("keda_server", _URL, "an http(s) URL"),
             ("logger_url", _URL, "an http(s) URL"),
             ("keda_threshold", _QUANTITY, "a quantity"),
@@ -186,7 +186,7 @@ class DeploySettings:
 
     def _check_environment(self) -> None:
         for name in self.pull_secrets:
-            _expect(bool(_DNS_NAME.fullmatch(name)), "pull_secrets", name, "a Secret's name")
+            _expect(bool(DNS_NAME.fullmatch(name)), "pull_secrets", name, "a Secret's name")
         references = [*self.secret_env.items(), *self.transformer_secret_env.items()]
         for name in (*self.env, *dict(references)):
             _expect(bool(_ENV_NAME.fullmatch(name)), "env", name, "a variable's name")

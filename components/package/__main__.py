@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from components.cli import run_step
-from components.package.package import publish, signing_key
+from components.keys import given_key
+from components.package.package import publish
+from serving.signature import SIGNING_KEY
 
 
 def main(
@@ -30,7 +32,7 @@ def main(
         store_uri=store,
         name=name,
         lineage={"run": "by hand", "model": str(model), "events": str(events)},
-        signing_key=signing_key(),
+        signing_key=given_key(SIGNING_KEY),
     )
     print(published.uri)
 

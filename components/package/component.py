@@ -36,7 +36,9 @@ def package(
     import json
     from pathlib import Path
 
-    from components.package.package import publish, signing_key
+    from components.keys import given_key
+    from components.package.package import publish
+    from serving.signature import SIGNING_KEY
 
     published = publish(
         model_dir=Path(model.path),
@@ -47,7 +49,7 @@ def package(
         store_uri=store_uri,
         name=name,
         lineage={"run": run_id, "model": model.uri, "events": events.uri},
-        signing_key=signing_key(),
+        signing_key=given_key(SIGNING_KEY),
     )
     package.metadata.update({"uri": published.uri, "version": published.version})
     Path(package.path).write_text(json.dumps(package.metadata), encoding="utf-8")

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from components.package.requests import (
 )
 from components.package.versions import MANIFEST, list_versions, read_manifest
 from components.requests import sample_requests
-from serving.signature import SIGNING_KEY, SignatureError, key_in, sign
+from serving.signature import SIGNING_KEY, SignatureError, sign
 
 GOLDEN_REQUESTS = 32
 _CLAIMS = ".claims"
@@ -123,18 +122,6 @@ def publish(
         return Published(f"{store.root}/{name}/{version}", version, new=False)
     _LOG.info("package: %s version %d, %d files", name, version, len(manifest["files"]))
     return Published(f"{store.root}/{name}/{version}", version, new=True)
-
-
-def signing_key() -> str:
-    """Return the private key that the environment gives, PEM; "" when it gives none.
-
-    Raises:
-        InputError: If what it gives is no key.
-    """
-    try:
-        return key_in(os.environ, SIGNING_KEY)
-    except SignatureError as error:
-        raise InputError(SIGNING_KEY, str(error), "a private key, or the path of one") from error
 
 
 def _sign(folder: Path, manifest: bytes, key: str) -> None:

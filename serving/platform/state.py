@@ -95,23 +95,11 @@ class ServiceDirectory:
 
     def is_abandoned(self) -> bool:
         """Return whether this is a temporary service whose owner is dead; the kernel knows."""
-        try:
-            with self._owner_lock.open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, BlockingIOError):
-            return False
-        return True
+        return _is_held(self._owner_lock) is False
 
     def is_hosted(self) -> bool:
         """Return whether a living process hosts the services of this state folder."""
-        try:
-            with (self.path.parents[1] / HOST_LOCK).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return _is_held(self.path.parents[1] / HOST_LOCK) is True
 
     def request_supervisor(self) -> None:
         """Ask the host for a supervisor."""
@@ -150,3 +138,15 @@ class ServiceDirectory:
         finally:
             os.close(descriptor)
         return None
+
+
+def _is_held(lock: Path) -> bool | None:
+    """Return whether a living process holds a lock; None when there is no such file."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return True
+    return False
