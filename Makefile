@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty bench-families images images-test images-scan stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty bench-families bench-compress images images-test images-scan stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -67,6 +67,9 @@ bench-beauty: .venv/ready  ## the models of sequences on Amazon Beauty (../share
 
 bench-families: .venv/ready  ## every family and every baseline on Complete Journey, on one page
 	$(BIN)/python -m benchmarks.models.families
+
+bench-compress: .venv/ready  ## smaller models of Complete Journey: size, memory, latency, NDCG@10
+	$(BIN)/python -m benchmarks.compress
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from components.compress.settings import CompressSettings
 from components.errors import InputError
 from components.ingest.config import load_config
 from components.rollout.options import BusinessMetric, MaxBusinessDrop, OnTimeoutOption
@@ -39,6 +40,8 @@ def local(
     tune_trials: Annotated[int, typer.Option(help="Trials of a search; 0 leaves it out.")] = 0,
     search_space: Annotated[str, typer.Option(help="What is searched, JSON.")] = "",
     thresholds: Annotated[str, typer.Option(help="What the gate asks for, JSON.")] = "",
+    compress: Annotated[str, typer.Option(help="none, float16 or int8.")] = "none",
+    compress_max_drop: Annotated[float, typer.Option(help="NDCG@10 it may cost.")] = 0.001,
     service: Annotated[str, typer.Option(help="Name of the service.")] = "recommender",
     seed: Annotated[int, typer.Option(help="Seed of everything random in training.")] = 1,
     min_requests: Annotated[int, typer.Option(help="Requests a step of the rollout needs.")] = 150,
@@ -58,6 +61,7 @@ def local(
         max_business_drop=max_business_drop,
         on_timeout=parse_on_timeout(on_timeout),
     )
+    smaller = CompressSettings(table_format=compress, max_drop=compress_max_drop)
     workspace = workspace.resolve()
     state_dir = workspace / "serving"
 
@@ -75,6 +79,8 @@ def local(
             "tune_trials": tune_trials,
             "search_space": search_space,
             "thresholds": thresholds,
+            "compress": smaller.table_format,
+            "compress_max_drop": smaller.max_drop,
             "seed": seed,
             "checkpoint_root": str(workspace / "checkpoints"),
             "store_uri": str(workspace / "models"),

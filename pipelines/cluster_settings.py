@@ -15,8 +15,8 @@ from serving.signature import PUBLIC_KEY, SIGNING_KEY
 
 GCS_KEY_FOLDER = "/var/run/secrets/shopflow-gcs"
 STEPS = (
-    "ingest", "preprocess", "trials", "tune", "train", "evaluate", "package", "deploy", "shadow",
-    "rollout",
+    "ingest", "preprocess", "trials", "tune", "train", "evaluate", "compress", "package", "deploy",
+    "shadow", "rollout",
 )  # fmt: skip
 _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")

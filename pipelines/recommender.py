@@ -2,16 +2,13 @@
 
 from kfp import dsl
 
-from components.deploy.component import deploy
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
-from components.package.component import package
 from components.preprocess.component import preprocess
-from components.rollout.component import rollout
-from components.shadow.component import shadow
 from components.train.component import train
 from pipelines.configs import config_parameter
 from pipelines.refusal import refuse
+from pipelines.release import release_pipeline
 from pipelines.step_settings import PipelineSettings, configure
 from pipelines.tuning import keep, search_pipeline
 
@@ -27,64 +24,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
     Returns:
         The KFP pipeline, to compile or to call under `kfp.local`.
     """
-
-    @dsl.pipeline(name="release", description="Publish a blessed model and roll it out by evidence")
-    def release(
-        model: dsl.Input[dsl.Model],
-        blessing: dsl.Input[dsl.Artifact],
-        evaluation: dsl.Input[dsl.Artifact],
-        schema: dsl.Input[dsl.Artifact],
-        events: dsl.Input[dsl.Dataset],
-        run_id: str,
-        store_uri: str,
-        service: str,
-        platform: str,
-        namespace: str,
-        shadow_requests: int,
-        serving: str,
-        rollout_steps: str,
-        rollout_min_requests: int,
-        rollout_poll_s: float,
-        rollout_business_metric: str,
-        rollout_max_business_drop: float,
-        rollout_on_timeout: str,
-    ) -> None:
-        published = package(
-            model=model,
-            blessing=blessing,
-            evaluation=evaluation,
-            schema=schema,
-            events=events,
-            store_uri=store_uri,
-            name=service,
-            run_id=run_id,
-        )
-        configure(published, settings, cpu="1", memory="4G", retries=2)
-        deployed = deploy(
-            package_uri=published.outputs["Output"],
-            service=service,
-            platform=platform,
-            namespace=namespace,
-            serving=serving,
-        )
-        configure(deployed, settings, cpu="1", memory="2G", retries=1)
-        shadowed = shadow(
-            release=deployed.outputs["release"], events=events, requests=shadow_requests
-        )
-        # No retry: what it refuses, it has rolled back.
-        configure(shadowed, settings, cpu="500m", memory="2G")
-        rolled_out = rollout(
-            release=deployed.outputs["release"],
-            steps=rollout_steps,
-            min_requests=rollout_min_requests,
-            poll_s=rollout_poll_s,
-            business_metric=rollout_business_metric,
-            max_business_drop=rollout_max_business_drop,
-            on_timeout=rollout_on_timeout,
-        ).after(shadowed)
-        # No retry: a rollback is an answer, and asking again would not change it.
-        configure(rolled_out, settings, cpu="500m", memory="1G")
-
+    release = release_pipeline(settings)
+    release_smaller = release_pipeline(settings, smaller=True)
     search = search_pipeline(settings)
 
     @dsl.pipeline(
@@ -109,6 +50,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         checkpoint_root: str = "",
         explain: bool = False,
         thresholds: str = "",
+        compress: str = "none",
+        compress_max_drop: float = 0.001,
         service: str = "recommender",
         platform: str = "kserve",
         namespace: str = "default",
@@ -146,6 +89,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             explain: Whether the model also answers what moved a recommendation; see
                 components/train/README.md.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
+            compress: none, float16 or int8: release a smaller model where it is as good.
+            compress_max_drop: Most NDCG@10 that it may lose against the trained one, beyond chance;
+                else the trained one is released.
             service: Name of the InferenceService, and of the published model.
             platform: Where it is served: kserve (kserve:prometheus=http://… for a rollout by its
                 metrics), or local:<folder> on one machine.
@@ -215,27 +161,35 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             ).set_display_name(f"evaluate, attempt {number}")
             # Never cached: the verdict depends on the model in service at the time.
             configure(judged, settings, cpu="2", memory="8G", retries=2)
+            onward = {
+                "model": trained.outputs["model"],
+                "blessing": judged.outputs["blessing"],
+                "evaluation": judged.outputs["evaluation"],
+                "schema": cleaned.outputs["schema"],
+                "events": cleaned.outputs["events"],
+                "catalogue": cleaned.outputs["catalogue"],
+                "thresholds": thresholds,
+                "compress": compress,
+                "compress_max_drop": compress_max_drop,
+                "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                "store_uri": store_uri,
+                "service": service,
+                "platform": platform,
+                "namespace": namespace,
+                "shadow_requests": shadow_requests,
+                "serving": serving,
+                "rollout_steps": rollout_steps,
+                "rollout_min_requests": rollout_min_requests,
+                "rollout_poll_s": rollout_poll_s,
+                "rollout_business_metric": rollout_business_metric,
+                "rollout_max_business_drop": rollout_max_business_drop,
+                "rollout_on_timeout": rollout_on_timeout,
+            }
             with dsl.If(judged.outputs["Output"] == "true", name=f"blessed-{number}"):
-                release(
-                    model=trained.outputs["model"],
-                    blessing=judged.outputs["blessing"],
-                    evaluation=judged.outputs["evaluation"],
-                    schema=cleaned.outputs["schema"],
-                    events=cleaned.outputs["events"],
-                    run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                    store_uri=store_uri,
-                    service=service,
-                    platform=platform,
-                    namespace=namespace,
-                    shadow_requests=shadow_requests,
-                    serving=serving,
-                    rollout_steps=rollout_steps,
-                    rollout_min_requests=rollout_min_requests,
-                    rollout_poll_s=rollout_poll_s,
-                    rollout_business_metric=rollout_business_metric,
-                    rollout_max_business_drop=rollout_max_business_drop,
-                    rollout_on_timeout=rollout_on_timeout,
-                ).set_caching_options(False)
+                with dsl.If(compress == "none", name=f"as-trained-{number}"):
+                    release(**onward).set_caching_options(False)
+                with dsl.Else(name=f"smaller-{number}"):
+                    release_smaller(**onward).set_caching_options(False)
             with dsl.Else(name=f"refused-{number}"):
                 if number < ATTEMPTS:
                     attempt(number + 1)

@@ -19,6 +19,7 @@ REPORTS = (
     "tuning_report",
     "training_report",
     "evaluation_report",
+    "compress_report",
     "shadow_report",
     "rollout_report",
 )
@@ -81,7 +82,8 @@ def _show_evaluation(run: Run, console: Console) -> None:
         table.add_row(model, *("–" if v is None else f"{v:.4f}" for v in values))
     console.print(table)
     verdict = "[green]blessed[/green]" if blessing["blessed"] else "[red]refused[/red]"
-    console.print(f"The gate: {verdict}, {escape(blessing['reason'])}")
+    gate = "The gate, on the smaller model" if "reference" in models else "The gate"
+    console.print(f"{gate}: {verdict}, {escape(blessing['reason'])}")
 
 
 def _show_rollout(run: Run, console: Console) -> None:

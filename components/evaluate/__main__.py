@@ -17,6 +17,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the outputs.")],
     live: Annotated[str, typer.Option(help="URI of the live model's package.")] = "",
     thresholds: Annotated[Path | None, typer.Option(help="JSON file; none = defaults.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Model the candidate was made of.")] = None,
+    max_reference_drop: Annotated[float, typer.Option(help="NDCG@k it may lose to it.")] = 0.001,
     k: Annotated[int, typer.Option(help="Cut-off of HR@k and NDCG@k.")] = 10,
     max_examples: Annotated[int, typer.Option(help="Examples to sample at most.")] = 20_000,
 ) -> None:
@@ -25,7 +27,7 @@ def main(
     Writes evaluation/, blessing.json and evaluation_report.html below --out.
     """
     from components.evaluate.evaluate import evaluate, evaluate_settings
-    from components.evaluate.live_model import fetch_package
+    from components.live_model import fetch_package
 
     try:
         text = thresholds.read_text(encoding="utf-8") if thresholds else ""
@@ -40,7 +42,13 @@ def main(
             evaluation_dir=out / "evaluation",
             blessing_path=out / "blessing.json",
             report_path=out / "evaluation_report.html",
-            settings=evaluate_settings(thresholds=text, k=k, max_examples=max_examples),
+            settings=evaluate_settings(
+                thresholds=text,
+                k=k,
+                max_examples=max_examples,
+                max_drop=max_reference_drop,
+            ),
+            reference_model_dir=reference,
         )
     verdict = "blessed" if blessing.blessed else "refused"
     typer.echo(f"{verdict}: {blessing.reason}")

@@ -19,6 +19,8 @@ def evaluate(
     thresholds: str = "",
     k: int = 10,
     max_examples: int = 20000,
+    reference: dsl.Input[dsl.Model] = None,  # KFP's way to say optional
+    max_reference_drop: float = 0.001,
 ) -> str:
     """Measure a candidate against the live model and baselines; decide whether it may go on.
 
@@ -35,6 +37,8 @@ def evaluate(
         thresholds: What the gate asks for, a JSON list; empty = the defaults.
         k: Cut-off of HR@k and NDCG@k.
         max_examples: Held-out examples to sample at most.
+        reference: The model that the candidate was made of; none when it was trained.
+        max_reference_drop: Most NDCG@k the candidate may lose against it, beyond chance.
 
     Returns:
         "true" when blessed, "false" when refused.
@@ -43,19 +47,22 @@ def evaluate(
     from pathlib import Path
 
     from components.evaluate.evaluate import evaluate, evaluate_settings
-    from components.evaluate.live_model import fetch_live_model
+    from components.live_model import fetch_live_model
 
-    with tempfile.TemporaryDirectory() as live:
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch)
+        live = fetch_live_model(service, platform=platform, namespace=namespace, target=target)
         decision = evaluate(
             events_dir=Path(events.path),
             catalogue_dir=Path(catalogue.path),
             model_dir=Path(model.path),
-            live_model_dir=fetch_live_model(
-                service, platform=platform, namespace=namespace, target=Path(live)
-            ),
+            live_model_dir=live,
             evaluation_dir=Path(evaluation.path),
             blessing_path=Path(blessing.path),
             report_path=Path(evaluation_report.path),
-            settings=evaluate_settings(thresholds=thresholds, k=k, max_examples=max_examples),
+            settings=evaluate_settings(
+                thresholds=thresholds, k=k, max_examples=max_examples, max_drop=max_reference_drop
+            ),
+            reference_model_dir=Path(reference.path) if reference else None,
         )
     return str(decision.blessed).lower()

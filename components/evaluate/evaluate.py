@@ -26,7 +26,7 @@ from components.evaluate.gate import (
 from components.evaluate.household_slices import RIVAL_PREFIX
 from components.evaluate.importance import measure_importance
 from components.evaluate.predictions import measure_predictions, predicted_kind
-from components.evaluate.rank_metrics import RankMetrics
+from components.evaluate.rank_metrics import RankMetrics, metric_names
 from components.evaluate.recommendations import recommend
 
 _LOG = logging.getLogger(__name__)
@@ -56,12 +56,15 @@ class EvaluateSettings:
         k: Cut-off of HR@k, NDCG@k and coverage@k.
         examples: How examples are sampled.
         beam_options: Options of TFMA's Beam pipeline; none means the local runner.
+        max_reference_drop: Most NDCG@k a candidate may lose against its reference model, at the
+            lower end of the interval; nothing without a reference.
     """
 
     thresholds: tuple[Threshold, ...]
     k: int = 10
     examples: ExampleSettings = ExampleSettings()
     beam_options: tuple[str, ...] = ()
+    max_reference_drop: float = 0.001
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant.
@@ -69,12 +72,18 @@ class EvaluateSettings:
         Raises:
             InputError: Names the setting.
         """
+        if not 0 <= self.max_reference_drop < math.inf:
+            raise InputError(
+                "max_reference_drop", str(self.max_reference_drop), "a finite number ≥ 0"
+            )
         for name, value in (("k", self.k), ("max_examples", self.examples.max_examples)):
             if value < 1:
                 raise InputError(name, str(value), "a whole number ≥ 1")
 
 
-def evaluate_settings(*, thresholds: str, k: int, max_examples: int) -> EvaluateSettings:
+def evaluate_settings(
+    *, thresholds: str, k: int, max_examples: int, max_drop: float = 0.001
+) -> EvaluateSettings:
     """Make settings of the step's parameters.
 
     Args:
@@ -82,6 +91,7 @@ def evaluate_settings(*, thresholds: str, k: int, max_examples: int) -> Evaluate
             ratings and `DEFAULT_THRESHOLDS` for any other.
         k: Cut-off.
         max_examples: Examples to sample at most.
+        max_drop: `EvaluateSettings.max_reference_drop`.
 
     Raises:
         InputError: If a parameter is not valid.
@@ -90,6 +100,7 @@ def evaluate_settings(*, thresholds: str, k: int, max_examples: int) -> Evaluate
         parse_thresholds(thresholds) if thresholds.strip() else (),
         k=k,
         examples=ExampleSettings(max_examples=max_examples),
+        max_reference_drop=max_drop,
     )
 
 
@@ -103,6 +114,7 @@ def evaluate(
     blessing_path: Path,
     report_path: Path,
     settings: EvaluateSettings,
+    reference_model_dir: Path | None = None,
 ) -> Blessing:
     """Measure a candidate on the test window and decide whether it may be published.
 
@@ -115,6 +127,8 @@ def evaluate(
         blessing_path: Gets the decision.
         report_path: Gets the page for people.
         settings: Thresholds, sampling and cut-off.
+        reference_model_dir: SavedModel that the candidate was made of, which it must not be worse
+            than; None when it was trained.
 
     Returns:
         The decision, about exactly the bytes of `model_dir`.
@@ -130,7 +144,8 @@ def evaluate(
     frame = pl.concat(
         [examples.frame, ranks.rename(lambda name: f"{RIVAL_PREFIX}{name}")], how="horizontal"
     )
-    models = {"candidate": model_dir} | ({"live": live_model_dir} if live_model_dir else {})
+    beside = {"live": live_model_dir, "reference": reference_model_dir}
+    models = {"candidate": model_dir} | {name: path for name, path in beside.items() if path}
     measurements = analyse(
         frame,
         models,
@@ -170,6 +185,10 @@ def evaluate(
     (evaluation_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
     default = RATING_THRESHOLDS if predicted_kind(model_dir) == "rating" else DEFAULT_THRESHOLDS
     thresholds = settings.thresholds or parse_thresholds(default)
+    if reference_model_dir:
+        ndcg, bound = metric_names(settings.k)[1], settings.max_reference_drop
+        kept = Threshold("not_worse_than_reference", ndcg, bound=bound, confident=True)
+        thresholds = (*thresholds, kept)
     blessing = decide_blessing(metrics, thresholds, digest)
     importance = measure_importance(
         model_dir, examples.frame, k=settings.k, seed=settings.examples.seed

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from components.errors import InputError
 
-Kind = Literal["at_least", "at_most", "beats", "not_worse_than_live"]
+Kind = Literal["at_least", "at_most", "beats", "not_worse_than_live", "not_worse_than_reference"]
 Verdict = Literal["passed", "failed", "missing", "no live model"]
 Metrics = Mapping[str, float | None]
 
@@ -22,7 +22,9 @@ _KINDS: Mapping[str, set[str]] = {
     "at_most": {"bound"},
     "beats": {"baseline"},
     "not_worse_than_live": {"bound"},
+    "not_worse_than_reference": {"bound"},
 }
+_NO_WORSE_THAN = {"not_worse_than_live": "live", "not_worse_than_reference": "reference"}
 _OPTIONAL = {"slice", "bound", "confident"}
 
 
@@ -33,8 +35,9 @@ class Threshold:
     Attributes:
         kind: "at_least": the metric is ≥ bound. "at_most": it is ≤ bound. "beats": the candidate's
             lead over the baseline is > bound. "not_worse_than_live": its lead over the live model
-            is ≥ −bound; passes when nothing is live. The lead is candidate − other, and of a metric
-            in `LOWER_IS_BETTER` other − candidate.
+            is ≥ −bound; passes when nothing is live. "not_worse_than_reference": the same with the
+            model the candidate was made of; fails when there is none. The lead is candidate −
+            other, and of a metric in `LOWER_IS_BETTER` other − candidate.
         metric: Its name, for example "ndcg@10".
         bound: In the metric's own unit, not in percent.
         slice: "overall" or "column=value", for example "item_popularity=tail".
@@ -55,8 +58,8 @@ class Threshold:
         model = "candidate"
         if self.kind == "beats":
             model = difference_name("candidate", self.baseline)
-        elif self.kind == "not_worse_than_live":
-            model = difference_name("candidate", "live")
+        elif self.kind in _NO_WORSE_THAN:
+            model = difference_name("candidate", _NO_WORSE_THAN[self.kind])
         key = metric_key(model, self.metric, self.slice)
         return f"{key}/{_worse_end(self.kind, self.metric)}" if self.confident else key
 
@@ -84,6 +87,9 @@ class Checked:
             "at_most": f"at most {self.bound:.4g}",
             "beats": f"more than {self.bound:.4g} {better} {self.against}",
             "not_worse_than_live": f"no more than {self.bound:.4g} {worse} the live model",
+            "not_worse_than_reference": (
+                f"no more than {self.bound:.4g} {worse} the reference model"
+            ),
         }[self.kind]
         what = "value" if self.kind in ("at_least", "at_most") else "difference"
         bound = "upper" if _worse_end(self.kind, self.metric) == "high" else "lower"
@@ -94,7 +100,7 @@ class Checked:
 
 def _worse_end(kind: Kind, metric: str) -> str:
     """Return which end of the confidence interval is the worse one: "low" or "high"."""
-    compared = kind in ("beats", "not_worse_than_live")
+    compared = kind == "beats" or kind in _NO_WORSE_THAN
     return "high" if kind == "at_most" or (compared and metric in LOWER_IS_BETTER) else "low"
 
 
@@ -155,12 +161,12 @@ def _threshold(entry: Any, where: str) -> Threshold:
             raise InputError(f"{where}.{key}", repr(value)[:80], kind[-1].__name__)
     if not math.isfinite(entry.get("bound", 0.0)):
         raise InputError(f"{where}.bound", repr(entry["bound"]), "a finite number")
-    compared = entry["kind"] in ("beats", "not_worse_than_live")
+    compared = entry["kind"] == "beats" or entry["kind"] in _NO_WORSE_THAN
     if compared and entry["metric"] in NOT_ORDERED:
         raise InputError(
             f"{where}.kind", repr(entry["kind"]), "at_least or at_most for this metric"
         )
-    if entry["kind"] == "not_worse_than_live" and entry["bound"] < 0:
+    if entry["kind"] in _NO_WORSE_THAN and entry["bound"] < 0:
         raise InputError(f"{where}.bound", repr(entry["bound"]), "the largest loss allowed, ≥ 0")
     return Threshold(**entry)
 
@@ -210,9 +216,10 @@ def _check(metrics: Metrics, threshold: Threshold) -> Checked:
             "at_most": value <= threshold.bound,
             "beats": lead > threshold.bound,
             "not_worse_than_live": lead >= -threshold.bound,
+            "not_worse_than_reference": lead >= -threshold.bound,
         }[threshold.kind]
         verdict = "passed" if passed else "failed"
-    against = {"beats": threshold.baseline, "not_worse_than_live": "live"}.get(threshold.kind, "")
+    against = (_NO_WORSE_THAN | {"beats": threshold.baseline}).get(threshold.kind, "")
     return Checked(
         metric=threshold.metric,
         slice=threshold.slice,

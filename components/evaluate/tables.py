@@ -12,6 +12,7 @@ from components.evaluate.gate import LOWER_IS_BETTER, OVERALL, difference_name
 NAMES = {
     "candidate": "this model",
     "live": "model in service",
+    "reference": "model it was made of",
     "popularity": "most popular items",
     "household_frequency": "household's own favourites",
     "item_cooccurrence": "bought by the same people",

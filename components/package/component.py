@@ -16,6 +16,9 @@ def package(
     store_uri: str,
     name: str,
     run_id: str = "",
+    smaller: dsl.Input[dsl.Model] = None,  # KFP's way to say optional
+    smaller_blessing: dsl.Input[dsl.Artifact] = None,
+    smaller_evaluation: dsl.Input[dsl.Artifact] = None,
 ) -> str:
     """Publish a blessed model as a new version; the same model is published once.
 
@@ -29,6 +32,9 @@ def package(
         store_uri: Folder or gs:// prefix of all published models.
         name: Name of the model.
         run_id: The run that made it, for the manifest.
+        smaller: A smaller model made of it, published in its place where the gate blessed it.
+        smaller_blessing: The gate's decision about the smaller model.
+        smaller_evaluation: The evaluation of the smaller model.
 
     Returns:
         URI of the published version.
@@ -37,9 +43,11 @@ def package(
     from pathlib import Path
 
     from components.keys import given_key
-    from components.package.package import publish
+    from components.package.package import is_blessed, publish
     from serving.signature import SIGNING_KEY
 
+    if smaller and is_blessed(Path(smaller_blessing.path)):
+        model, blessing, evaluation = smaller, smaller_blessing, smaller_evaluation
     published = publish(
         model_dir=Path(model.path),
         blessing_path=Path(blessing.path),

@@ -124,6 +124,28 @@ def publish(
     return Published(f"{store.root}/{name}/{version}", version, new=True)
 
 
+def is_blessed(path: Path) -> bool:
+    """Whether a file of the gate's is a blessing; whose it is, `publish` checks.
+
+    Raises:
+        InputError: If the file says neither yes nor no.
+    """
+    blessed = _read_decision(path).get("blessed")
+    if not isinstance(blessed, bool):
+        raise InputError(str(path), f"blessed: {blessed!r}", "true or false")
+    return blessed
+
+
+def _read_decision(path: Path) -> dict[str, Any]:
+    try:
+        decision = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), str(error), "the gate's decision, JSON") from error
+    if not isinstance(decision, dict):
+        raise InputError(str(path), repr(decision)[:80], "the gate's decision, a JSON object")
+    return decision
+
+
 def _sign(folder: Path, manifest: bytes, key: str) -> None:
     """Add the signature of the folder and its manifest, which is not to be uploaded with it."""
     (folder / MANIFEST).write_bytes(manifest)
@@ -135,7 +157,7 @@ def _sign(folder: Path, manifest: bytes, key: str) -> None:
 
 
 def _read_blessing(path: Path, digest: str) -> dict[str, Any]:
-    blessing: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    blessing = _read_decision(path)
     if blessing.get("blessed") is not True:
         raise InputError(str(path), f"a refusal: {blessing.get('reason')}", "a blessing")
     if blessing.get("model_sha256") != digest:

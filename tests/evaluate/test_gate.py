@@ -137,3 +137,15 @@ def test_reads_thresholds_from_json():
 def test_refuses_thresholds_that_cannot_be_meant(text, named):
     with pytest.raises(InputError, match=named):
         parse_thresholds(text)
+
+
+def test_a_reference_is_lost_to_by_no_more_than_the_bound_and_must_be_there():
+    key = metric_key("candidate-reference", "ndcg@10", "overall")
+    kept = Threshold("not_worse_than_reference", "ndcg@10", bound=0.001, confident=True)
+    assert decide_blessing({f"{key}/low": -0.001}, [kept], "abc").blessed
+    refused = decide_blessing({f"{key}/low": -0.0011}, [kept], "abc")
+    assert not refused.blessed
+    assert "no more than 0.001 below the reference model" in refused.reason
+    # Nothing in service passes; no reference does not: it was asked for.
+    missing = decide_blessing({"live": 0}, [kept], "abc")
+    assert missing.thresholds[0].verdict == "missing" and not missing.blessed

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from components.checksum import tree_digest
 from pipelines.configs import config_parameter
 from pipelines.local import run_locally
 from pipelines.traffic import TrafficReplay
@@ -131,8 +132,11 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert before.canary is None
     assert before.stable.traffic_percent == 100
 
-    second, traffic = run(shop, workspace, as_of="2024-02-27")
+    second, traffic = run(
+        shop, workspace, as_of="2024-02-27", compress="int8", compress_max_drop=0.05
+    )
     assert second.failed_step is None, second.reason
+    smaller_was_published(second, workspace / "models" / SERVICE / "2")
     after = connect(platform_of(workspace)).status(SERVICE)
     assert published(workspace) == [1, 2]
     assert after.stable.name != before.stable.name
@@ -153,6 +157,18 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert (status.canary, status.stable.storage_uri) == (None, before.stable.storage_uri)
 
 
+def smaller_was_published(done, package):
+    smaller = done.artifact("smaller")
+    manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["model_sha256"] == tree_digest(smaller)
+    judged = {one["kind"]: one["verdict"] for one in manifest["blessing"]["thresholds"]}
+    assert judged["not_worse_than_reference"] == "passed"
+    weights = "variables/variables.data-00000-of-00001"
+    trained = done.artifact("model")
+    assert (package / "2" / weights).stat().st_size < 0.7 * (trained / weights).stat().st_size
+    assert done.artifact("compress_report").is_file()
+
+
 def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
     config = tmp_path / "shop.yaml"
     config.write_text(USER_BEHAVIOR.read_text("utf-8").replace("user: user_id", "usr: user_id"))
@@ -168,6 +184,8 @@ def test_a_policy_that_cannot_be_is_one_line_before_anything_starts(tmp_path):
     for words, wrong in (
         (["--on-timeout", "never"], "on_timeout: found 'never'"),
         (["--max-business-drop", "2"], "max_business_drop: found 2.0"),
+        (["--compress", "int4"], "compress: found 'int4', expected none, float16 or int8"),
+        (["--compress-max-drop", "-1"], "compress_max_drop: found -1.0"),
     ):
         command = [sys.executable, "-m", "pipelines", "local", "--dataset", str(USER_BEHAVIOR)]
         command += ["--events", "log.csv", "--catalogue", "items.csv"]

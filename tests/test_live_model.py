@@ -5,7 +5,7 @@ import pytest
 
 from components.checksum import file_sha256, tree_files
 from components.errors import InputError
-from components.evaluate.live_model import fetch_live_model, fetch_package
+from components.live_model import fetch_live_model, fetch_package
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The optional step that makes a smaller model of a trained one."""
