@@ -5,7 +5,7 @@ from kfp import dsl
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
 from components.preprocess.component import preprocess
-from components.train.component import train
+from components.train.component import earlier_model, train
 from pipelines.configs import config_parameter
 from pipelines.refusal import refuse
 from pipelines.release import release_pipeline
@@ -49,6 +49,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         seed: int = 1,
         checkpoint_root: str = "",
         explain: bool = False,
+        warm_start: str = "",
+        warm_start_mismatch: str = "anew",
         thresholds: str = "",
         compress: str = "none",
         compress_max_drop: float = 0.001,
@@ -88,6 +90,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
             explain: Whether the model also answers what moved a recommendation; see
                 components/train/README.md.
+            warm_start: Model that training goes on from: live, the one in service, or the URI of a
+                package. Empty: none.
+            warm_start_mismatch: What an attempt does that it does not fit: anew, or refuse.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
             compress: none, float16 or int8: release a smaller model where it is as good.
             compress_max_drop: Most NDCG@10 that it may lose against the trained one, beyond chance;
@@ -135,6 +140,12 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             configure(kept, settings, cpu="100m", memory="512M", retries=1)
         tuned = dsl.OneOf(searched.output, kept.output)
 
+        earlier = earlier_model(
+            warm_start=warm_start, service=service, platform=platform, namespace=namespace
+        )
+        # Never cached: which model is in service changes.
+        configure(earlier, settings, cpu="100m", memory="512M", retries=2)
+
         def attempt(number: int) -> None:
             trained = train(
                 events=cleaned.outputs["events"],
@@ -146,6 +157,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 seed=seed,
                 checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
                 explain=explain,
+                warm_start=earlier.output,
+                warm_start_mismatch=warm_start_mismatch,
             ).set_display_name(f"train, attempt {number}")
             configure(
                 trained, settings, cpu="4", memory="16G", retries=2, cache=True, accelerated=True

@@ -26,10 +26,12 @@ def train(
     explain: bool = False,
     strategy: str = "auto",
     precision: str = "float32",
+    warm_start: str = "",
+    warm_start_mismatch: str = "refuse",
 ) -> None:
     """Train a model and export it with its three signatures."""
     from components.train.fit import train as train_model
-    from components.train.settings import DeviceSettings, TrainSettings
+    from components.train.settings import DeviceSettings, TrainSettings, WarmStart
 
     # force: importing TensorFlow has already given the root logger a handler, at WARNING.
     logging.basicConfig(level=logging.INFO, force=True)
@@ -48,6 +50,7 @@ def train(
             seed=seed,
             explain=explain,
             devices=DeviceSettings(strategy=strategy, precision=precision),
+            warm_start=WarmStart(warm_start, warm_start_mismatch),
         ),
     )
 

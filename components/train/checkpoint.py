@@ -23,10 +23,10 @@ class Epoch:
     """One line of the training curve.
 
     Attributes:
-        loss: Mean of the batches' losses.
+        loss: Mean of the batches' losses; NaN of a warm start's epoch 0, which has none.
         ndcg: NDCG@10 on the eval split's sample.
         seconds: Wall time, without the one epoch-independent start.
-        labels: Labels trained on.
+        labels: Labels trained on; 0 of a warm start's epoch 0.
         rmse: RMSE of the eval split's ratings; NaN for a model that predicts none.
     """
 

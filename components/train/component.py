@@ -21,6 +21,8 @@ def train(
     explain: bool = False,
     strategy: str = "auto",
     precision: str = "float32",
+    warm_start: str = "",
+    warm_start_mismatch: str = "refuse",
 ) -> None:
     """Train a model, keep the epoch that is best on the eval split, and export it.
 
@@ -39,11 +41,13 @@ def train(
         explain: Whether the model has the signature explain.
         strategy: Devices: one, mirrored (all GPUs), multi_worker (TF_CONFIG), auto (what there is).
         precision: float32, mixed_bfloat16 or mixed_float16.
+        warm_start: URI of a published package to go on from. Empty: none.
+        warm_start_mismatch: When that model does not fit: refuse, or anew to start without it.
     """
     from pathlib import Path
 
     from components.train.fit import train
-    from components.train.settings import DeviceSettings, TrainSettings
+    from components.train.settings import DeviceSettings, TrainSettings, WarmStart
 
     summary = train(
         events_dir=Path(events.path),
@@ -60,10 +64,30 @@ def train(
             seed=seed,
             explain=explain,
             devices=DeviceSettings(strategy=strategy, precision=precision),
+            warm_start=WarmStart(warm_start, warm_start_mismatch),
         ),
     )
     model.metadata.update(summary.eval_metrics())
     model.metadata["best_epoch"] = summary.best_epoch
+
+
+@dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
+def earlier_model(warm_start: str, service: str, platform: str, namespace: str = "default") -> str:
+    """Return the URI of the package that training goes on from; "" is none.
+
+    A step of its own, so that what training depends on is among its inputs.
+
+    Args:
+        warm_start: live, the model in service; a package's URI; or empty, none.
+        service: InferenceService whose stable model is the live one.
+        platform: Where it runs, as in serving.platform.connect.
+        namespace: Its namespace.
+    """
+    from components.live_model import live_package_uri
+
+    if warm_start != "live":
+        return warm_start
+    return live_package_uri(service, platform=platform, namespace=namespace) or ""
 
 
 @dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)

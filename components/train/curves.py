@@ -22,6 +22,11 @@ def best_epoch(curve: Sequence[Epoch]) -> int:
     return max(range(len(curve)), key=lambda index: (measured[index], -index))
 
 
+def first_number(curve: Sequence[Epoch]) -> int:
+    """Return the first epoch's number: 0 where a warm start was measured before any step."""
+    return 0 if curve and not curve[0].labels else 1
+
+
 def eval_figures(epoch: Epoch) -> dict[str, float]:
     """Return what was measured of an epoch on the eval split, by name, what decides first."""
     rmse = {"RMSE": epoch.rmse} if math.isfinite(epoch.rmse) else {}
@@ -47,13 +52,14 @@ def write_training_report(
         items: Items ranked.
         remarks: Sentences about this training that its reader must know.
     """
-    best = best_epoch(curve)
-    number = list(range(1, len(curve) + 1))
+    best, first = best_epoch(curve), first_number(curve)
+    number = list(range(first, first + len(curve)))
     figures = [eval_figures(epoch) for epoch in curve]
     rows = [
-        [n, epoch.loss, *measured.values(), epoch.seconds, epoch.labels / epoch.seconds]
+        [n, epoch.loss if epoch.labels else None, *measured.values(), epoch.seconds,
+         epoch.labels / epoch.seconds]
         for n, epoch, measured in zip(number, curve, figures, strict=True)
-    ]
+    ]  # fmt: skip
     names = list(figures[best])
     header = ["epoch", "training loss", *(f"{n} (eval)" for n in names), "seconds", "events/s"]
     kept = ", ".join(f"{name} {value:.4f}" for name, value in figures[best].items())
@@ -65,7 +71,7 @@ def write_training_report(
     report.write_page(
         path,
         title=f"Training of {model}",
-        lead=f"Epoch {best + 1} of {len(curve)} is kept: {kept} on the "
+        lead=f"Epoch {number[best]} of {number[-1]} is kept: {kept} on the "
         + " ".join([f"eval split's sample of users, all {items:,} items ranked.", *remarks]),
         sections=[
             *(

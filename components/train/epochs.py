@@ -13,7 +13,7 @@ from tensorflow.core.framework.summary_pb2 import DataClass, SummaryMetadata
 from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, Progress
 from components.train.closed_form import ClosedForm
-from components.train.curves import best_epoch, figures_text
+from components.train.curves import best_epoch, figures_text, first_number
 from components.train.event_log import EventLog
 from components.train.hyperparameters import Hyperparameters
 from components.train.interactions import Interactions
@@ -56,8 +56,12 @@ def run_epochs(
     log_dir: Path,
     seed: int,
     stop: Stop = never_stop,
+    warm: bool = False,
 ) -> tuple[Epoch, ...]:
     """Train until the epochs are done or stop helping; leave the best weights in the model.
+
+    A warm start is measured before the first step, as epoch 0: what training makes worse than
+    what is in service already is not kept.
 
     Returns:
         The curve, with the epochs of an earlier, killed run.
@@ -67,20 +71,26 @@ def run_epochs(
     best = saved.best if saved else trainer.state()
     if saved:
         trainer.restore(saved.state)
-        _log.info("train: going on after epoch %d of a run that ended early", len(curve))
+        done = len(curve) - 1 + first_number(curve)
+        _log.info("train: going on after epoch %d of a run that ended early", done)
     if devices.from_chief(len(curve)) != len(curve):
         found = f"{len(curve)} epochs on this worker, another number on the chief"
         raise InputError("parameter checkpoint_root", found, "one folder that all workers see")
     with _writer(log_dir if devices.chief else None).as_default():
-        for number, epoch in enumerate(curve, start=1):
+        if warm and not curve:
+            curve = (_measure(trainer, validator),)
+        first = first_number(curve)
+        for number, epoch in enumerate(curve, start=first):
             _log_epoch(number, epoch)
-        while len(curve) < settings.epochs and not _exhausted(curve, settings.patience):
+        while (done := len(curve) - 1 + first) < settings.epochs and not _exhausted(
+            curve, settings.patience
+        ):
             if curve and stop(curve):
                 break
-            curve = (*curve, _run_epoch(trainer, log, settings, validator, len(curve), seed))
+            curve = (*curve, _run_epoch(trainer, log, settings, validator, done, seed))
             if best_epoch(curve) == len(curve) - 1:
                 best = trainer.state()
-            _log_epoch(len(curve), curve[-1])
+            _log_epoch(done + 1, curve[-1])
             if devices.chief:
                 checkpoint.save(Progress(curve, trainer.state(), best))
     trainer.restore(best)
@@ -112,11 +122,22 @@ def _run_epoch(
     if not math.isfinite(loss):
         raise InputError("training", f"a loss of {loss}", "a finite loss: lower learning_rate")
     seconds = time.perf_counter() - started
-    # The chief's own, so that all workers stop at the same epoch.
+    quality = _quality(trainer, validator)
+    return Epoch(loss, quality.ndcg, seconds, sum(weights), quality.rmse)
+
+
+def _measure(trainer: Trainer, validator: Validator) -> Epoch:
+    """Return epoch 0: a model before its first step."""
+    started = time.perf_counter()
+    quality = _quality(trainer, validator)
+    return Epoch(math.nan, quality.ndcg, time.perf_counter() - started, 0, quality.rmse)
+
+
+def _quality(trainer: Trainer, validator: Validator) -> Quality:
+    """Return the chief's own measurement, so that all workers stop at the same epoch."""
     devices = trainer.devices
     quality = validator.measure() if devices.chief else Quality(0.0, 0.0)
-    ndcg, rmse = devices.from_chief(quality.ndcg), devices.from_chief(quality.rmse)
-    return Epoch(loss, ndcg, seconds, sum(weights), rmse)
+    return Quality(devices.from_chief(quality.ndcg), devices.from_chief(quality.rmse))
 
 
 def _writer(log_dir: Path | None) -> tf.summary.SummaryWriter:
@@ -126,11 +147,12 @@ def _writer(log_dir: Path | None) -> tf.summary.SummaryWriter:
 
 
 def _log_epoch(number: int, epoch: Epoch) -> None:
-    _write_scalar("loss", epoch.loss, step=number)
+    if epoch.labels:
+        _write_scalar("loss", epoch.loss, step=number)
+        _write_scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
     _write_scalar("eval_ndcg_at_10", epoch.ndcg, step=number)
     if math.isfinite(epoch.rmse):
         _write_scalar("eval_rmse", epoch.rmse, step=number)
-    _write_scalar("events_per_s", epoch.labels / epoch.seconds, step=number)
     _log.info(
         "train: epoch %d, loss %.4f, %s, %.1f s", number, epoch.loss, figures_text(epoch),
         epoch.seconds,

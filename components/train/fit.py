@@ -12,7 +12,12 @@ import tensorflow as tf
 from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, training_key
 from components.train.closed_form import ClosedForm
-from components.train.curves import best_epoch, figures_text, write_training_report
+from components.train.curves import (
+    best_epoch,
+    figures_text,
+    first_number,
+    write_training_report,
+)
 from components.train.devices import Devices
 from components.train.epochs import Stop, fit_at_once, never_stop, run_epochs
 from components.train.export import export_model
@@ -23,6 +28,7 @@ from components.train.retrieval import Retrieval
 from components.train.settings import TrainSettings
 from components.train.training_data import TrainingData, open_training_data
 from components.train.validation import Validator, make_questions
+from components.train.warm_start import Carried, Earlier, carry_over, earlier_model, write_record
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +40,12 @@ class TrainSummary:
     Attributes:
         model: Name of the model.
         epochs: Epochs trained.
-        best_epoch: The epoch that was kept, from 1.
+        best_epoch: The epoch that was kept, from 1; 0 is the earlier model as it was carried over.
         ndcg: Its NDCG@10 on the eval split's sample.
         rmse: Its RMSE there; NaN for a model that predicts no ratings.
         events: Events of the train split.
         items: Items in the model's index.
-        curve: Every epoch.
+        curve: Every epoch; after a warm start epoch 0, too.
     """
 
     model: str
@@ -90,51 +96,79 @@ def train(
     chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
     devices = Devices(settings.devices)
     files = [events_dir / "train", events_dir / "eval", catalogue_dir]
-    text = f"{settings} {chosen} {schema_path.read_text(encoding='utf-8')}"
-    with open_training_data(
-        events_dir=events_dir, catalogue_dir=catalogue_dir, transform_graph_dir=transform_graph_dir
-    ) as data:
+    with (
+        earlier_model(settings.warm_start, name=settings.model) as earlier,
+        open_training_data(
+            events_dir=events_dir,
+            catalogue_dir=catalogue_dir,
+            transform_graph_dir=transform_graph_dir,
+        ) as data,
+    ):
+        before = earlier.digest if earlier else ""
+        text = f"{settings} {before} {chosen} {schema_path.read_text(encoding='utf-8')}"
         checkpoint = Checkpoint(checkpoint_root, training_key(files, transform_graph_dir, text))
-        model, curve = fit_model(
+        fitted = fit_model(
             data,
             chosen,
             settings=settings,
             checkpoint=checkpoint,
             log_dir=log_dir,
             devices=devices,
+            earlier=earlier,
         )
+    model, curve = fitted.model, fitted.curve
     items, events = data.items, data.log.events
     if devices.chief:
         export_model(
             model, items, graph=data.graph, model_dir=model_dir, explained=settings.explain
         )
+        write_record(model, model_dir, name=settings.model)
         write_training_report(
             report_path,
             curve,
             model=settings.model,
             settings=chosen,
             items=len(items),
-            remarks=model.remarks(),
+            remarks=(*model.remarks(), *fitted.remarks()),
         )
         checkpoint.remove()
     devices.wait()
-    best = best_epoch(curve)
+    best, first = best_epoch(curve), first_number(curve)
     _log.info(
         "train: %s, %s events, %s items, epoch %d of %d kept, %s on eval",
         settings.model, f"{events:,}", f"{len(items):,}",
-        best + 1, len(curve), figures_text(curve[best]),
+        best + first, len(curve) - 1 + first, figures_text(curve[best]),
     )  # fmt: skip
     kept = curve[best]
     return TrainSummary(
         settings.model,
-        len(curve),
-        best + 1,
+        len(curve) - 1 + first,
+        best + first,
         kept.ndcg,
         kept.rmse,
         events,
         len(items),
         curve,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    Attributes:
+        model: On one device and in float32, with its best epoch's weights.
+        curve: Its epochs, with those of an earlier, killed run.
+        carried: What it began with; None when it began anew.
+    """
+
+    model: Retrieval
+    curve: tuple[Epoch, ...]
+    carried: Carried | None = None
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a reader of the report must know of how it was fitted."""
+        return (self.carried.sentence(),) if self.carried else ()
 
 
 def fit_model(
@@ -146,7 +180,8 @@ def fit_model(
     log_dir: Path,
     stop: Stop = never_stop,
     devices: Devices | None = None,
-) -> tuple[Retrieval, tuple[Epoch, ...]]:
+    earlier: Earlier | None = None,
+) -> Fitted:
     """Build a model and fit it; its best epoch's weights are in it at the end.
 
     Args:
@@ -157,10 +192,10 @@ def fit_model(
         log_dir: Folder for TensorBoard logs.
         stop: Asked before each epoch but the first, with the curve so far.
         devices: What it trains on; None finds what the settings ask for.
+        earlier: The model to go on from.
 
-    Returns:
-        The model, on one device and in float32, and its curve, with the epochs of an earlier,
-        killed run.
+    Raises:
+        InputError: If a setting is not allowed, or the earlier model does not fit.
     """
     devices = devices or Devices(settings.devices)
     keras.utils.set_random_seed(settings.seed)
@@ -173,12 +208,13 @@ def fit_model(
         log, users=settings.eval_users, history_length=model.history_length, seed=settings.seed
     )
     validator = Validator(model, questions)
+    carried = carry_over(earlier, model, data.graph) if earlier else None
     if isinstance(model, ClosedForm):
         if devices.workers > 1:
             found = f"{devices.workers} workers"
             raise InputError("TF_CONFIG", found, f"one: {settings.model} is fitted at once")
         curve = fit_at_once(model, log.whole(), validator=validator, log_dir=log_dir)
-        return model, curve
+        return Fitted(model, curve)
     model.prepare(log)
     curve = run_epochs(
         Trainer(model, model.settings, devices=devices),
@@ -189,10 +225,11 @@ def fit_model(
         log_dir=log_dir,
         seed=settings.seed,
         stop=stop,
+        warm=carried is not None,
     )
     if devices.plain:
-        return model, curve
+        return Fitted(model, curve, carried)
     served = build(data.items, chosen, seed=settings.seed)
     for variable, trained in zip(served.variables, model.variables, strict=True):
         variable.assign(np.asarray(trained))
-    return served, curve
+    return Fitted(served, curve, carried)

@@ -59,6 +59,10 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
         left, right = tf.cast(queries, self.compute_dtype), tf.cast(vectors, self.compute_dtype)
         return tf.cast(tf.matmul(left, right, transpose_b=True), tf.float32)
 
+    def tables(self) -> list[tuple[keras.Variable, str]]:
+        """Return the variables that have a row per id, each with the feature whose ids they are."""
+        return []
+
     def remarks(self) -> tuple[str, ...]:
         """Return sentences about what was trained that a reader of the report must know."""
         return ()

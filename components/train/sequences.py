@@ -100,6 +100,10 @@ class SequenceModel(Stepped):
         self.item_bias = self.prior_bias()
         self.softmax = InBatchSoftmax(items.counts)
 
+    def tables(self) -> list[tuple[keras.Variable, str]]:
+        """See `Retrieval.tables`."""
+        return [(self.item_embedding, "item"), (self.item_bias, "item")]
+
     @abc.abstractmethod
     def encode(self, events: tf.Tensor, there: tf.Tensor, *, noise: Noise | None) -> tf.Tensor:
         """Return what is known after each event, in the model's precision, [B, T, d].

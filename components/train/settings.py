@@ -1,10 +1,11 @@
-"""What is trained, from which seed, and on what."""
+"""What is trained, from which seed, on what, and from which earlier model."""
 
 import dataclasses
 
 from components.errors import InputError
 
 _STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
+_POLICIES = ("refuse", "anew")
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -34,6 +35,30 @@ class DeviceSettings:
                 raise InputError(f"parameter {name}", found, f"one of {', '.join(allowed)}")
 
 
+@dataclasses.dataclass(frozen=True)
+class WarmStart:
+    """Which model a training goes on from.
+
+    Attributes:
+        package_uri: A published package; "" for none.
+        on_mismatch: What to do with one that does not fit: "refuse", or "anew" to start without it
+            and say so.
+    """
+
+    package_uri: str = ""
+    on_mismatch: str = "refuse"
+
+    def __post_init__(self) -> None:
+        """Refuse what is not allowed.
+
+        Raises:
+            InputError: Names the allowed values.
+        """
+        if self.on_mismatch not in _POLICIES:
+            found = repr(self.on_mismatch)
+            raise InputError("warm_start_mismatch", found, " or ".join(_POLICIES))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """Settings of one training.
@@ -46,6 +71,7 @@ class TrainSettings:
         explain: Whether the model has the signature `explain`: a call costs as much as two more
             scorings than the history is long, so a server that should not offer it goes without.
         devices: What it runs on.
+        warm_start: Which model to go on from.
     """
 
     model: str = "two_tower"
@@ -54,3 +80,4 @@ class TrainSettings:
     eval_users: int = 1000
     explain: bool = False
     devices: DeviceSettings = DeviceSettings()
+    warm_start: WarmStart = WarmStart()

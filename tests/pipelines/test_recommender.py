@@ -133,9 +133,12 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     assert before.stable.traffic_percent == 100
 
     second, traffic = run(
-        shop, workspace, as_of="2024-02-27", compress="int8", compress_max_drop=0.05
-    )
+        shop, workspace, as_of="2024-02-27", warm_start="live", warm_start_mismatch="refuse",
+        compress="int8", compress_max_drop=0.05,
+    )  # fmt: skip
     assert second.failed_step is None, second.reason
+    went_on = f"Went on from {before.stable.storage_uri}"
+    assert went_on in second.artifact("training_report").read_text(encoding="utf-8")
     smaller_was_published(second, workspace / "models" / SERVICE / "2")
     after = connect(platform_of(workspace)).status(SERVICE)
     assert published(workspace) == [1, 2]

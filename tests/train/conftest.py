@@ -136,7 +136,7 @@ def start_training() -> Callable[..., "subprocess.Popen[str]"]:
         prepared: Prepared,
         run: Path,
         checkpoints: Path,
-        *,
+        *words: str,
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "components.train"]
@@ -144,6 +144,7 @@ def start_training() -> Callable[..., "subprocess.Popen[str]"]:
             command += [f"--{name.replace('_', '-')}", str(path)]
         command += ["--checkpoint-root", str(checkpoints)]
         command += ["--hyperparameters", '{"epochs": 4, "patience": 4, "batch_baskets": 128}']
+        command += words
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment}
         return subprocess.Popen(
             command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True

@@ -69,6 +69,11 @@ class MatrixFactorization(BasketModel):
         self.item_bias = self.prior_bias()
         self.built = True
 
+    def tables(self) -> list[tuple[keras.Variable, str]]:
+        """See `Retrieval.tables`."""
+        by_item = [(self.item_embedding, "item"), (self.item_bias, "item")]
+        return [(self.user_embedding, "user"), *by_item]
+
     def batch_scores(
         self, user: tf.Tensor, history: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -189,6 +189,12 @@ class Ranker(Stepped):
         self.scale = RatingScale()
         self.built = True
 
+    def tables(self) -> list[tuple[keras.Variable, str]]:
+        """See `Retrieval.tables`."""
+        by_item = [(self.item_embedding, "item"), (self.item_bias, "item")]
+        by_feature = [(table, name) for name, table in (self.category | self.token).items()]
+        return [(self.user_embedding, "user"), *by_item, *by_feature]
+
     def prepare(self, shards: Iterable[Interactions]) -> None:
         """See `Stepped.prepare`: the scale of the ratings."""
         if self.settings.task == "rating":

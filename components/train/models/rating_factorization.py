@@ -146,6 +146,12 @@ class RatingFactorization(Stepped):
         self.users_per_rating = self.add_weight((), initializer="zeros", trainable=False)
         self.built = True
 
+    def tables(self) -> list[tuple[keras.Variable, str]]:
+        """See `Retrieval.tables`."""
+        by_user = (self.user_embedding, self.user_bias)
+        by_item = (self.item_embedding, self.item_bias, self.history_embedding)
+        return [*((table, "user") for table in by_user), *((table, "item") for table in by_item)]
+
     def prepare(self, shards: Iterable[Interactions]) -> None:
         """See `Stepped.prepare`: the mean of the ratings, and how many users share them."""
         ratings = self.scale.fit(shards)

@@ -102,6 +102,12 @@ class TwoTower(BasketModel):
         self.item_repeat = self.add_weight((size["item"],), initializer="zeros", name="item_repeat")
         self.built = True
 
+    def tables(self) -> list[tuple[keras.Variable, str]]:
+        """See `Retrieval.tables`."""
+        by_item = (self.item_embedding, self.item_bias, self.item_repeat)
+        by_feature = [(table, name) for name, table in (self.category | self.token).items()]
+        return [(self.user_embedding, "user"), *((t, "item") for t in by_item), *by_feature]
+
     def item_vectors(self, rows: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Return v of some rows, [rows, d]; a seed, int32 [2], turns id dropout on."""
         vectors = tf.gather(self.item_embedding.value, tf.gather(self.item_ids["item"], rows))

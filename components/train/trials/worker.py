@@ -72,14 +72,14 @@ class Worker:
         state: State
         try:
             with tempfile.TemporaryDirectory() as logs:
-                _, curve = fit_model(
+                curve = fit_model(
                     data,
                     chosen,
                     settings=self.search.train,
                     checkpoint=checkpoint,
                     log_dir=Path(logs),
                     stop=stop,
-                )
+                ).curve
         except (InputError, tf.errors.ResourceExhaustedError) as error:
             # Hyper-parameters that cannot be trained are an answer, too: the search goes on.
             state, reason = "failed", str(error).splitlines()[0]
