@@ -4,6 +4,10 @@ Leave-one-out: c_j = s(user, history, item) − s(user, history without event j,
 for the user, who is then a stranger. It asks the model as anyone asks it and so holds for every
 family, unlike gradients, which a model that counts purchases does not have. An event with a twin in
 the history may matter little alone: the changes do not sum to the score.
+
+A model that knows items by more than their id also says what each feature of the item adds, by the
+score of the same item with that feature's numbers at zero (`Recommender.explain`): `features`,
+string [B, F], and `feature_changes`, float32 [B, F], 0 for an unknown item.
 """
 
 from collections.abc import Callable

@@ -112,7 +112,31 @@ class Recommender(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
     )
     def explain(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return what moved the score of one item per query; see `explanation`."""
-        return explain(self.pair_scores, user, history, item)
+        found = explain(self.pair_scores, user, history, item)
+        return found | self._features(user, history, item, found["score"])
+
+    def _features(
+        self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor, score: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Return each feature of the items and what the score has of it; see `explanation`."""
+        names, queries = self.model.features, tf.shape(user)[0]
+        if not names:
+            return {}
+        rows, user_id = self.rows(item), self.graph({"user": user})["user_id"]
+        known, history_rows = tf.maximum(rows, 0), self.rows(history)
+        bias = tf.gather(self.bias, known)
+        changes = [
+            score
+            - self.model.score_own(
+                user_id, history_rows, known, self.model.vectors_without(known, name), bias
+            )
+            for name in names
+        ]
+        there = (rows >= 0)[:, tf.newaxis]
+        return {
+            "features": tf.tile(tf.constant([names]), [queries, 1]),
+            "feature_changes": tf.where(there, tf.stack(changes, axis=1), 0.0),
+        }
 
     @tf.function(  # type: ignore[untyped-decorator]  # tensorflow ships no types
         input_signature=[

@@ -31,9 +31,12 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
         predicts: What a score says beside an order of items: "rating", the user's rating of the
             item; "click", the log-odds that the user takes it, against one item drawn evenly from
             the catalogue; "" nothing. The SavedModel has a signature of that name.
+        features: What an item's vector is made of, by name, its id and what its content says;
+            empty for a model that knows items by their id alone.
     """
 
     history_length: int = 0
+    features: tuple[str, ...] = ()
     predicts: Literal["", "rating", "click"] = ""
 
     def __init__(self, items: ItemTable) -> None:
@@ -86,7 +89,28 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
         bias: tf.Tensor,
     ) -> tf.Tensor:
         """Score one item of each query, float32 [B]; `rows` are item rows, int32 [B]."""
+        if self.features:
+            own, own_bias = tf.gather(vectors, rows), tf.gather(bias, rows)
+            return self.score_own(user, history, rows, own, own_bias)
         return tf.gather(self.score_all(user, history, vectors, bias), rows, axis=1, batch_dims=1)
+
+    def vectors_without(self, rows: tf.Tensor, feature: str) -> tf.Tensor:
+        """Return `index`'s vectors of some rows, [rows, d], without one of `features`."""
+        raise NotImplementedError
+
+    def score_own(
+        self, user: tf.Tensor, history: tf.Tensor, rows: tf.Tensor, own: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """Score one item of each query, float32 [B], by a vector of its own; of `features` only.
+
+        Args:
+            user: `user_id`, int [B].
+            history: Item rows, int32 [B, L].
+            rows: The items, int32 [B].
+            own: Their vectors, [B, d].
+            bias: Their biases, float32 [B].
+        """
+        raise NotImplementedError
 
     def prediction(self, scores: tf.Tensor) -> tf.Tensor:
         """Return what scores predict, in the unit of what was learned; see `predicts`."""

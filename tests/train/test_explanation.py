@@ -10,8 +10,12 @@ import pytest
 import tensorflow as tf
 
 from components.train.explanation import explain
+from components.train.export import Recommender
 from components.train.fit import train
+from components.train.items import build_item_table
+from components.train.models.registry import find_model
 from components.train.settings import TrainSettings
+from components.train.tables import FeatureGraph
 from tests.serving.running_server import running_server
 from tests.serving.tiny_package import digest, write_manifest
 from tests.shop import make_shop
@@ -106,6 +110,41 @@ def test_a_family_that_reads_the_user_alone_says_so(
     found = asked(model, **{name: [value] for name, value in question.items()})
     assert np.abs(found["history_changes"]).max() < 1e-6
     assert abs(found["user_change"][0]) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["two_tower", "ranker"])
+def test_a_feature_of_the_item_adds_what_the_score_lacks_without_it(
+    shop_artifacts: Any, name: str
+) -> None:
+    graph = FeatureGraph(shop_artifacts.folder / "transform_graph")
+    events = shop_artifacts.folder / "events" / "train"
+    items = build_item_table(shop_artifacts.folder / "catalogue", events, graph=graph)
+    entry = find_model(name)
+    model = entry.build(items, entry.settings(), seed=1)
+    random = np.random.default_rng(1)
+    for variable in model.trainable_variables:  # so that nothing is zero
+        variable.assign(random.normal(size=variable.shape, scale=0.3))
+    asked = Recommender(model, items, graph=graph)
+    # The first has the item in its history, twice; the last asks for an item that nobody knows.
+    first, second = (items.names[row].decode() for row in (3, 7))
+    user, history = ["u1", "u2", "u3"], [[first, second, first], ["", "", second], ["", "", ""]]
+    found = asked.explain(
+        *map(tf.constant, (user, history)), item=tf.constant([first, first, "ghost"])
+    )
+    features = [feature.decode() for feature in found["features"][0].numpy()]
+    assert features[0] == "item" and len(features) > 2
+    row = tf.constant([3, 3])
+    for place, feature in enumerate(features):
+        vectors = tf.tensor_scatter_nd_update(
+            asked.vectors, row[:1, tf.newaxis], model.vectors_without(row[:1], feature)
+        )
+        rows = asked.rows(tf.constant(history[:2]))
+        user_id = graph.layer({"user": tf.constant(user[:2])})["user_id"]
+        without = model.score_all(user_id, rows, vectors, asked.bias).numpy()[:, 3]
+        expected = found["score"].numpy()[:2] - without
+        changes = found["feature_changes"].numpy()[:, place]
+        np.testing.assert_allclose(changes[:2], expected, atol=1e-4)
+        assert np.abs(changes[:2]).max() > 1e-3 and changes[2] == 0
 
 
 def test_strangers_are_answered_and_a_moved_model_says_the_same(

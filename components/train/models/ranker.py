@@ -187,6 +187,8 @@ class Ranker(Stepped):
         else:
             self.item_bias = self.add_weight((size["item"],), initializer="zeros", name="item_bias")
         self.scale = RatingScale()
+        numbers = ("numbers",) if items.numbers.shape[1] else ()
+        self.features = ("item", *self.category, *self.token, *numbers)
         self.built = True
 
     def tables(self) -> list[tuple[keras.Variable, str]]:
@@ -265,19 +267,32 @@ class Ranker(Stepped):
         features = tf.concat([own, pooled @ self.mix.value, length], axis=1)
         return self.network.parts(features, self.network.first_query)
 
-    def item_parts(self, rows: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Return the items' side of the network; a seed, int32 [2], turns id dropout on."""
-        own = tf.gather(self.item_embedding.value, tf.gather(self.item_ids["item"], rows))
+    def item_parts(
+        self, rows: tf.Tensor, *, seed: tf.Tensor | None = None, without: str = ""
+    ) -> tf.Tensor:
+        """Return the items' side of the network.
+
+        Args:
+            rows: The items, int [rows].
+            seed: Turns id dropout on, int32 [2].
+            without: Feature that is zero for all of them.
+        """
+        fields = {"item": tf.gather(self.item_embedding.value, self._ids("item", rows))}
         if seed is not None:
             drawn = tf.random.stateless_uniform([tf.shape(rows)[0], 1], seed)
-            own *= tf.cast(drawn >= self.settings.id_dropout, tf.float32)
-        fields = [own]
+            fields["item"] *= tf.cast(drawn >= self.settings.id_dropout, tf.float32)
         for name, table in self.category.items():
-            fields.append(tf.gather(table.value, tf.gather(self.item_ids[name], rows)))
+            fields[name] = tf.gather(table.value, self._ids(name, rows))
         for name, table in self.token.items():
-            fields.append(mean_of_tokens(table.value, tf.gather(self.item_tokens[name], rows)))
-        fields.append(tf.gather(self.item_numbers, rows))
-        return self.network.parts(tf.concat(fields, axis=1), self.network.first_item)
+            fields[name] = mean_of_tokens(table.value, tf.gather(self.item_tokens[name], rows))
+        fields["numbers"] = tf.gather(self.item_numbers, rows)
+        if without:
+            fields[without] = tf.zeros_like(fields[without])
+        features = tf.concat(list(fields.values()), axis=1)
+        return self.network.parts(features, self.network.first_item)
+
+    def _ids(self, name: str, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.item_ids[name], rows)
 
     def _bias(self) -> tf.Tensor:
         """Return what each item id is worth by itself, [item ids]: in log-odds, or in ratings."""
@@ -311,19 +326,18 @@ class Ranker(Stepped):
         scores = tf.tensor_scatter_nd_add(scores, read[0], self._repeats(read))
         return tf.gather(scores, place)
 
-    def score_pairs(
-        self,
-        user: tf.Tensor,
-        history: tf.Tensor,
-        rows: tf.Tensor,
-        vectors: tf.Tensor,
-        bias: tf.Tensor,
+    def vectors_without(self, rows: tf.Tensor, feature: str) -> tf.Tensor:
+        """See `Retrieval.vectors_without`: its field is zero, as for an unknown one."""
+        return self.item_parts(rows, without=feature)
+
+    def score_own(
+        self, user: tf.Tensor, history: tf.Tensor, rows: tf.Tensor, own: tf.Tensor, bias: tf.Tensor
     ) -> tf.Tensor:
-        """See `Retrieval.score_pairs`: no other item is scored."""
+        """See `Retrieval.score_own`."""
         read = read_history(history, length=self.history_length)
-        scores = self.network(self.query_parts(user, read), tf.gather(vectors, rows))
+        scores = self.network(self.query_parts(user, read), own)
         pairs = tf.stack([tf.range(tf.shape(user)[0]), rows], axis=1)
-        return scores + tf.gather(bias, rows) + sums_of_pairs(self._repeats(read), read[0], pairs)
+        return scores + bias + sums_of_pairs(self._repeats(read), read[0], pairs)
 
     def prediction(self, scores: tf.Tensor) -> tf.Tensor:
         """See `Retrieval.prediction`."""

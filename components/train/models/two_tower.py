@@ -100,6 +100,8 @@ class TwoTower(BasketModel):
         even = np.full((settings.age_bands, settings.occurrences), np.log(0.01) / REPEAT_SCALE)
         self.repeat = self.add_weight(even.shape, initializer=lambda *a, **k: even, name="repeat")
         self.item_repeat = self.add_weight((size["item"],), initializer="zeros", name="item_repeat")
+        numbers = ("numbers",) if self.number is not None else ()
+        self.features = ("item", *self.category, *self.token, *numbers)
         self.built = True
 
     def tables(self) -> list[tuple[keras.Variable, str]]:
@@ -110,17 +112,23 @@ class TwoTower(BasketModel):
 
     def item_vectors(self, rows: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Return v of some rows, [rows, d]; a seed, int32 [2], turns id dropout on."""
-        vectors = tf.gather(self.item_embedding.value, tf.gather(self.item_ids["item"], rows))
+        vectors = self._feature_part("item", rows)
         if seed is not None:
             drawn = tf.random.stateless_uniform([tf.shape(rows)[0], 1], seed)
             vectors *= tf.cast(drawn >= self.settings.id_dropout, tf.float32)
-        for name, embedding in self.category.items():
-            vectors += tf.gather(embedding.value, tf.gather(self.item_ids[name], rows))
-        for name, embedding in self.token.items():
-            vectors += mean_of_tokens(embedding.value, tf.gather(self.item_tokens[name], rows))
-        if self.number is not None:
-            vectors += tf.gather(self.item_numbers, rows) @ self.number.value
+        for name in self.features[1:]:
+            vectors += self._feature_part(name, rows)
         return vectors
+
+    def _feature_part(self, feature: str, rows: tf.Tensor) -> tf.Tensor:
+        """Return what a feature adds to the vectors of some rows, [rows, d]."""
+        if feature in self.token:
+            tokens = tf.gather(self.item_tokens[feature], rows)
+            return mean_of_tokens(self.token[feature].value, tokens)
+        if feature == "numbers" and self.number is not None:
+            return tf.gather(self.item_numbers, rows) @ self.number.value
+        table = self.item_embedding if feature == "item" else self.category[feature]
+        return tf.gather(table.value, tf.gather(self.item_ids[feature], rows))
 
     def queries(self, user: tf.Tensor, place: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
         """Return q, [B, d].
@@ -181,6 +189,22 @@ class TwoTower(BasketModel):
         place, age, occurrence = read_history(history, length=self.history_length)
         scores = self.product(self.queries(user, place, age), vectors) + bias
         return mixture(scores, place, self.repeat_weights(place[:, 1], age, occurrence))
+
+    def vectors_without(self, rows: tf.Tensor, feature: str) -> tf.Tensor:
+        """See `Retrieval.vectors_without`: the vector is the sum of its features' parts."""
+        return self.item_vectors(rows) - self._feature_part(feature, rows)
+
+    def score_own(
+        self, user: tf.Tensor, history: tf.Tensor, rows: tf.Tensor, own: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """See `Retrieval.score_own`."""
+        place, age, occurrence = read_history(history, length=self.history_length)
+        scores = tf.reduce_sum(self.queries(user, place, age) * own, axis=1) + bias
+        same = tf.where(place[:, 1] == tf.gather(rows, place[:, 0]))[:, 0]
+        place, age, occurrence = (tf.gather(part, same) for part in (place, age, occurrence))
+        cell = tf.stack([place[:, 0], tf.zeros_like(place[:, 0])], axis=1)
+        weight = self.repeat_weights(place[:, 1], age, occurrence)
+        return mixture(scores[:, tf.newaxis], cell, weight)[:, 0]
 
 
 def mixture(scores: tf.Tensor, cell: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
