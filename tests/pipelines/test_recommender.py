@@ -230,6 +230,12 @@ def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deploy
 def test_killed_at_every_step_it_starts_again_cleanly(tmp_path_factory, workspace):
     """One workspace, killed with SIGKILL in step after step, then run to the end."""
     shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1)
+    # How good the model is does not matter here, and it is trained seven times.
+    quick = {
+        "model_name": "matrix_factorization",
+        "hyperparameters_1": json.dumps({"epochs": 1}),
+        "thresholds": json.dumps([{"kind": "at_least", "metric": "ndcg@10", "bound": 0.0}]),
+    }
     program = (
         "import json, sys; from pathlib import Path; from rich.console import Console\n"
         "from pipelines.local import run_locally\n"
@@ -254,7 +260,7 @@ def test_killed_at_every_step_it_starts_again_cleanly(tmp_path_factory, workspac
             stdout=subprocess.DEVNULL,
             text=True,
         ) as pipeline:
-            json.dump(arguments(shop, workspace), pipeline.stdin)
+            json.dump(arguments(shop, workspace, **quick), pipeline.stdin)
             pipeline.stdin.close()
             wait_for(workspace, step, pipeline, earlier=earlier)
             # Far enough into the step for its imports to be over and its work to have begun.
@@ -266,7 +272,7 @@ def test_killed_at_every_step_it_starts_again_cleanly(tmp_path_factory, workspac
             assert time.monotonic() < deadline, (step, running)
             time.sleep(0.1)
         assert len(published(workspace)) <= 1, step
-    done, traffic = run(shop, workspace)
+    done, traffic = run(shop, workspace, **quick)
     assert done.failed_step is None, done.reason
     status = connect(platform_of(workspace)).status(SERVICE)
     assert status.canary is None
