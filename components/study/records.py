@@ -31,8 +31,9 @@ class Trial:
         number: From 0; trial 0 has the hyper-parameters that are used without a search.
         worker: Number of the task that runs it.
         parameters: The searched hyper-parameters.
-        values: NDCG@10 on the eval split after each epoch; NaN when it could not be measured.
+        values: `metric` on the eval split after each epoch; NaN when it could not be measured.
         seconds: Wall time of each epoch.
+        metric: What decides, higher is better: "NDCG@10", or "−RMSE" of a model of ratings.
         state: Where it stands.
         reason: Why it ended so, a sentence.
     """
@@ -42,12 +43,13 @@ class Trial:
     parameters: Mapping[str, Number]
     values: tuple[float, ...] = ()
     seconds: tuple[float, ...] = ()
+    metric: str = "NDCG@10"
     state: State = "running"
     reason: str = ""
 
     @property
     def best(self) -> float:
-        """The highest NDCG@10 of its epochs; NaN without any."""
+        """The highest value of its epochs; NaN without any."""
         return max((v for v in self.values if v == v), default=float("nan"))
 
 
@@ -94,10 +96,12 @@ class Study:
         content = {"worker": worker, "parameters": dict(parameters)}
         return self._create(f"trials/{number:04d}/claim.json", content)
 
-    def publish(self, number: int, *, epoch: int, value: float, seconds: float) -> None:
+    def publish(
+        self, number: int, *, epoch: int, value: float, seconds: float, metric: str = Trial.metric
+    ) -> None:
         """Publish an epoch of a trial, from 1; once more, after a kill, changes nothing."""
         measured = value if value == value else None
-        content = {"value": measured, "seconds": seconds}
+        content = {"value": measured, "seconds": seconds, "metric": metric}
         self._create(f"trials/{number:04d}/epoch-{epoch:03d}.json", content)
 
     def end(self, number: int, *, state: State, reason: str) -> None:
@@ -145,12 +149,13 @@ def _trial(number: int, files: Mapping[str, Mapping[str, Any]]) -> Trial:
         parameters=files["claim"]["parameters"],
         values=tuple(float("nan") if value is None else value for value in measured),
         seconds=tuple(epoch["seconds"] for epoch in epochs),
+        metric=epochs[-1].get("metric", Trial.metric) if epochs else Trial.metric,
         state=end["state"],
         reason=end["reason"],
     )
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """Return the first complete trial with the highest NDCG@10, None when there is none."""
+    """Return the first complete trial with the highest value, None when there is none."""
     measured = [one for one in trials if one.state == "complete" and one.best == one.best]
     return max(measured, key=lambda one: (one.best, -one.number), default=None)

@@ -22,6 +22,11 @@ def best_epoch(curve: Sequence[Epoch]) -> int:
     return max(range(len(curve)), key=lambda index: (measured[index], -index))
 
 
+def decisive(epoch: Epoch) -> tuple[str, float]:
+    """Return the figure that decides which epoch is better, so that higher is better, by name."""
+    return ("−RMSE", -epoch.rmse) if math.isfinite(epoch.rmse) else ("NDCG@10", epoch.ndcg)
+
+
 def first_number(curve: Sequence[Epoch]) -> int:
     """Return the first epoch's number: 0 where a warm start was measured before any step."""
     return 0 if curve and not curve[0].labels else 1

@@ -38,14 +38,15 @@ def tune(studies: Sequence[str], *, trials: int, hyperparameters: str, report_pa
     best = best_trial(ended)
     if best is None:
         reasons = "; ".join(dict.fromkeys(f"{one.state}: {one.reason}" for one in ended))
-        raise InputError(study.uri, f"no complete trial with an NDCG@10 ({reasons})", "one")
+        raise InputError(study.uri, f"no complete trial that was measured ({reasons})", "one")
     write_tuning_report(
         report_path, ended, best=best, space=space, importance=importance(space, ended)
     )
     pruned, failed = (sum(o.state == state for o in ended) for state in ("pruned", "failed"))
     _log.info(
-        "tune: trial %d of %d is best, NDCG@10 %.4f on eval (%s), %d pruned, %d failed",
-        best.number, len(ended), best.best, _against_default(ended[0].best), pruned, failed,
+        "tune: trial %d of %d is best, %s %.4f on eval (%s), %d pruned, %d failed",
+        best.number, len(ended), best.metric, best.best, _against_default(ended[0].best),
+        pruned, failed,
     )  # fmt: skip
     return json.dumps(json.loads(hyperparameters) | dict(best.parameters), sort_keys=True)
 

@@ -30,14 +30,15 @@ def write_tuning_report(
         importance: Share of each hyper-parameter; empty when it cannot be told.
     """
     default = trials[0].best
-    lead = f"Trial {best.number} of {len(trials)} is used: NDCG@10 {best.best:.4f} on eval"
+    lead = f"Trial {best.number} of {len(trials)} is used: {best.metric} {best.best:.4f} on eval"
     if best.number == 0:
         lead += "; it is the one without tuning, nothing that was tried was better."
-    elif default > 0:
-        lead += f", {default:.4f} without tuning ({best.best / default - 1:+.1%})."
+    elif default:
+        change = (best.best - default) / abs(default)
+        lead += f", {default:.4f} without tuning ({change:+.1%})." if default == default else "."
     sections = [
-        ("NDCG@10 by trial", _history(trials)),
-        ("NDCG@10 by hyper-parameter", _scatters(trials, space)),
+        (f"{best.metric} by trial", _history(trials, best.metric)),
+        (f"{best.metric} by hyper-parameter", _scatters(trials, space, best.metric)),
         ("What mattered", _importance(importance)),
         ("Trials", _table(trials, best=best, names=sorted(space))),
         ("How to read this", _how_to_read()),
@@ -45,23 +46,23 @@ def write_tuning_report(
     report.write_page(path, title="Search for hyper-parameters", lead=lead, sections=sections)
 
 
-def _history(trials: Sequence[Trial]) -> markupsafe.Markup:
+def _history(trials: Sequence[Trial], metric: str) -> markupsafe.Markup:
     measured = [one for one in trials if one.state == "complete" and one.best == one.best]
     best_so_far = [max(o.best for o in measured[: n + 1]) for n in range(len(measured))]
     return report.scatter_plot(
         _points(trials, {one.number: float(one.number) for one in trials}),
         x_label="trial; trial 0 has the hyper-parameters that are used without a search",
-        y_label="best NDCG@10 of its epochs, on the eval split's sample of users",
+        y_label=f"best {metric} of its epochs, on the eval split's sample of users",
         steps=("best so far", [float(one.number) for one in measured], best_so_far),
     )
 
 
-def _scatters(trials: Sequence[Trial], space: Space) -> markupsafe.Markup:
+def _scatters(trials: Sequence[Trial], space: Space, metric: str) -> markupsafe.Markup:
     plots = [
         report.scatter_plot(
             _points(trials, {one.number: float(one.parameters[name]) for one in trials}),
             x_label=name,
-            y_label="best NDCG@10 of its epochs",
+            y_label=f"best {metric} of its epochs",
             log_x=isinstance(bounds, Range) and bounds.log,
             height=2.2,
         )
@@ -104,7 +105,7 @@ def _table(trials: Sequence[Trial], *, best: Trial, names: Sequence[str]) -> mar
         ]
         for one in trials
     ]
-    header = ["trial", *names, "NDCG@10 (eval)", "epochs", "seconds", "how it ended"]
+    header = ["trial", *names, f"{best.metric} (eval)", "epochs", "seconds", "how it ended"]
     return report.table(header, rows)
 
 
@@ -121,7 +122,7 @@ def _how_to_read() -> markupsafe.Markup:
         "Every trial is trained on the train split and judged on the eval split, like the train "
         "step's own epochs; the test split is not read. The best of many trials looks a little "
         "better on the eval split than it is: the evaluation report judges it on the test split.",
-        "A trial is pruned when its best NDCG@10 so far is below the median of the complete "
+        "A trial is pruned when its best so far is below the median of the complete "
         "trials after as many epochs; at least three must be complete before.",
     ]
     return markupsafe.Markup("").join(report.paragraph(text) for text in texts)

@@ -8,6 +8,8 @@ from components.errors import InputError
 from components.object_store import open_store
 from components.study.records import Study
 from components.study.space import Range
+from components.train.checkpoint import Epoch
+from components.train.curves import decisive
 from components.tune.component import tune as tune_component
 from components.tune.tune import tune
 
@@ -40,6 +42,22 @@ def test_the_best_trial_and_what_was_not_searched(tmp_path: Path) -> None:
     # One plot of the history and one for each hyper-parameter; nothing from outside.
     assert html.count("<svg") == 3
     assert "src=" not in html and 'href="http' not in html
+
+
+def test_models_of_ratings_are_compared_by_their_rmse(tmp_path: Path) -> None:
+    study, page = Study(open_store(str(tmp_path)), "abc"), tmp_path / "page.html"
+    study.describe(SPACE)
+    for number, rmse in enumerate((1.0, 0.9)):
+        study.claim(number, worker=0, parameters={"dimension": 8, "learning_rate": 0.01})
+        metric, value = decisive(
+            Epoch(1.0, ndcg=0.5 - number / 10, seconds=1.0, labels=1, rmse=rmse)
+        )
+        study.publish(number, epoch=1, value=value, seconds=1.0, metric=metric)
+        study.end(number, state="complete", reason="")
+    tune([study.uri], trials=2, hyperparameters="{}", report_path=page)
+    html = page.read_text(encoding="utf-8")
+    assert "Trial 1 of 2 is used: −RMSE -0.9000 on eval, -1.0000 without tuning (+10.0%)" in html
+    assert "NDCG" not in html
 
 
 def test_nothing_better_than_the_start_is_said(tmp_path: Path) -> None:

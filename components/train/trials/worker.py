@@ -18,6 +18,7 @@ from components.study.records import State, Study, Trial
 from components.study.search import is_hopeless, suggest
 from components.study.space import Number, Space, space_json
 from components.train.checkpoint import Checkpoint, Epoch, training_key
+from components.train.curves import decisive
 from components.train.fit import fit_model
 from components.train.hyperparameters import ModelSettings
 from components.train.training_data import TrainingData, open_training_data
@@ -95,7 +96,10 @@ class Worker:
     def publish(self, trial: Trial, curve: tuple[Epoch, ...]) -> None:
         """Publish a trial's epochs; those that have been, stay as they are."""
         for number, epoch in enumerate(curve, start=1):
-            self.study.publish(trial.number, epoch=number, value=epoch.ndcg, seconds=epoch.seconds)
+            metric, value = decisive(epoch)
+            self.study.publish(
+                trial.number, epoch=number, value=value, seconds=epoch.seconds, metric=metric
+            )
 
 
 def run_trials(
@@ -157,10 +161,11 @@ def run_trials(
             member.run(trial, data, key=key)
             ended = next(one for one in study.trials() if one.number == trial.number)
             _log.info(
-                "trials: %d of %d, %s, NDCG@10 %.4f",
+                "trials: %d of %d, %s, %s %.4f",
                 trial.number,
                 search.trials,
                 ended.state,
+                ended.metric,
                 ended.best,
             )
             # The graph and the weights of the last one; the data stays.
