@@ -32,7 +32,7 @@ class Run:
 
     Attributes:
         folder: The run's artifacts, `<step>/<artifact>` below it.
-        failed_step: The step that failed, None after success.
+        failed_step: The step that failed first, None after success.
         reason: Its last error line, empty after success.
         seconds: Wall time by step, in the order the steps ran.
     """
@@ -87,7 +87,7 @@ class StepLog:
         self.seconds[step] = seconds
         line = step_line(step, succeeded, seconds, self._said)
         self._progress.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
-        if not succeeded:
+        if not succeeded and self.failed_step is None:  # not what the exit handler makes of it
             self.failed_step, self.reason = step, self._error
 
 

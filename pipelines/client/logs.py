@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 from components.errors import InputError
+from components.workflow import StepPod, first_failure
 from pipelines.client.connection import Kubeflow, ServerError
-from pipelines.client.workflow import StepPod, step_pods
+from pipelines.client.workflow import step_pods
 
 # The last line of a Python traceback, or of a command line that refused its input.
 _ERROR = re.compile(
@@ -33,14 +34,13 @@ def log_of(kubeflow: Kubeflow, run_id: str, step: str) -> str:
 
 
 def failure_of(kubeflow: Kubeflow, run_id: str) -> tuple[str, str]:
-    """Return the step that failed last and why, as far as the server can say; else empty texts."""
+    """Return the step that failed a run and why, as far as the server can say; else empty texts."""
     try:
-        failed = [pod for pod in step_pods(kubeflow, run_id) if pod.failed]
+        pod = first_failure(step_pods(kubeflow, run_id))
     except ServerError:
         return "", ""
-    if not failed:
+    if pod is None:
         return "", ""
-    pod = failed[-1]
     try:
         said = _ERROR.findall(_log(kubeflow, run_id, pod))
     except InputError:

@@ -14,7 +14,7 @@ from pipelines.client.versions import Version
 DONE = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 _LOST_ANSWERS = 5
 _NO_STEP = re.compile(
-    r"root|.+-driver|executor(\(\d+\))?|(condition|condition-branches|for-loop|exit-handler)-\d+"
+    r"root|.+-driver|executor(\(\d+\))?|(condition|condition-branches|for-loop|exit-handler)-\d+(\.onExit)?"
 )
 
 

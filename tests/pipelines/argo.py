@@ -1,31 +1,41 @@
 """An Argo workflow as KFP's server hands it out: a second attempt, and a step that failed."""
 
+from collections.abc import Iterable
 from typing import Any
 
 POD = "shop-x1-system-container-impl"
 
-_NODES = (
-    ("ingest-driver", "0", "Succeeded"),
-    ("ingest.executor(0)", "1", "Failed"),
-    ("ingest.executor(1)", "2", "Succeeded"),
-    ("train-driver", "3", "Succeeded"),
-    ("train.executor", "4", "Failed"),
-)
 
-WORKFLOW: dict[str, Any] = {
-    "metadata": {"name": "shop-x1", "namespace": "kubeflow"},
-    "status": {
-        "nodes": {
-            number: {
-                "id": f"shop-x1-{number}",
-                "name": f"shop-x1.root.{name}",
-                "type": "Pod",
-                "templateName": "system-container-impl",
-                "phase": phase,
-                "startedAt": f"2026-11-24T03:00:0{number}Z",
-                "message": "main: Error (exit code 1)" if phase == "Failed" else "",
+def workflow(*nodes: tuple[str, str], messages: Iterable[str] = ()) -> dict[str, Any]:
+    """Return a workflow of nodes (name, phase), in the order they started.
+
+    A name without "-driver" or ".executor" is a DAG's. What failed has a message of its own, or the
+    one of an exit code 1.
+    """
+    said = iter(messages)
+    return {
+        "metadata": {"name": "shop-x1", "namespace": "kubeflow"},
+        "status": {
+            "nodes": {
+                str(number): {
+                    "id": f"shop-x1-{number}",
+                    "name": f"shop-x1.root.{name}",
+                    "type": "Pod" if "-driver" in name or ".executor" in name else "DAG",
+                    "templateName": "system-container-impl",
+                    "phase": phase,
+                    "startedAt": f"2026-11-24T03:00:{number:02}Z",
+                    "message": next(said, "main: Error (exit code 1)") if phase == "Failed" else "",
+                }
+                for number, (name, phase) in enumerate(nodes)
             }
-            for name, number, phase in _NODES
-        }
-    },
-}
+        },
+    }
+
+
+WORKFLOW = workflow(
+    ("ingest-driver", "Succeeded"),
+    ("ingest.executor(0)", "Failed"),
+    ("ingest.executor(1)", "Succeeded"),
+    ("train-driver", "Succeeded"),
+    ("train.executor", "Failed"),
+)
