@@ -25,6 +25,7 @@ def main(
     ] = 500.0,
     tf_threads: Annotated[int, typer.Option(min=1, help="TensorFlow threads a server.")] = 1,
     serving: Annotated[str, typer.Option(help="More settings, a JSON object; see README.")] = "",
+    run_id: Annotated[str, typer.Option(help="The run this is part of, for the record.")] = "",
 ) -> None:
     """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -40,6 +41,7 @@ def main(
             tf_threads=tf_threads,
         ),
         release_path=release,
+        run_id=run_id,
     )
 
 

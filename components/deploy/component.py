@@ -16,6 +16,7 @@ def deploy(
     latency_budget_ms: float = 500.0,
     tf_threads: int = 1,
     serving: str = "",
+    run_id: str = "",
 ) -> None:
     """Make a published package the canary of a service: ready, smoke-tested, at 0 % traffic.
 
@@ -30,6 +31,7 @@ def deploy(
         latency_budget_ms: Limit of the golden requests' median latency.
         tf_threads: Threads TensorFlow computes on in each server.
         serving: More settings of the servers, a JSON object; see the step's README.
+        run_id: The run this is part of, for the record and for its exit handler.
     """
     from pathlib import Path
 
@@ -48,4 +50,5 @@ def deploy(
             tf_threads=tf_threads,
         ),
         release_path=Path(release.path),
+        run_id=run_id,
     )

@@ -36,6 +36,7 @@ def deploy(
     namespace: str,
     settings: DeploySettings,
     release_path: Path,
+    run_id: str = "",
 ) -> Release:
     """Deploy a package as the canary of a service, at 0 % of the traffic.
 
@@ -49,6 +50,7 @@ def deploy(
         namespace: Namespace of the service.
         settings: How the package is served.
         release_path: File to write the release to.
+        run_id: The pipeline run this is part of; "" for none.
 
     Raises:
         InputError: If the package may not be deployed, in which case the platform was not asked
@@ -65,7 +67,7 @@ def deploy(
             service=service, namespace=namespace, package_uri=package_uri, settings=settings
         )
         status = _deploy_when_free(
-            inference_platform, package, candidate=resource, settings=settings
+            inference_platform, package, candidate=resource, settings=settings, run_id=run_id
         )
     except PlatformError as error:
         raise InputError(service, str(error), "a platform that deploys it") from error
@@ -102,6 +104,7 @@ def _deploy_when_free(
     *,
     candidate: Mapping[str, Any],
     settings: DeploySettings,
+    run_id: str,
 ) -> ServiceStatus:
     """Try the candidate on its own, then as the canary, once no other rollout is running.
 
@@ -112,8 +115,12 @@ def _deploy_when_free(
     while True:
         try:
             if settings.infrastructure_check:
-                check_infrastructure(platform, package, candidate=candidate, settings=settings)
-            return _put_on_trial(platform, package, candidate=candidate, settings=settings)
+                check_infrastructure(
+                    platform, package, candidate=candidate, settings=settings, run_id=run_id
+                )
+            return _put_on_trial(
+                platform, package, candidate=candidate, settings=settings, run_id=run_id
+            )
         except RolloutRunning as running:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
@@ -128,6 +135,7 @@ def _put_on_trial(
     *,
     candidate: Mapping[str, Any],
     settings: DeploySettings,
+    run_id: str,
 ) -> ServiceStatus:
     """Make the candidate the canary and try it; one that fails is taken away again."""
     service = candidate["metadata"]["name"]
@@ -135,7 +143,9 @@ def _put_on_trial(
         status = platform.deploy(
             candidate,
             timeout_s=settings.ready_timeout_s,
-            provenance=Provenance(package.version, package.run, package.model_sha256),
+            provenance=Provenance(
+                package.version, package.run, package.model_sha256, deployed_by=run_id
+            ),
         )
         try_canary(platform, status, package=package, settings=settings)
     except RolloutRunning:

@@ -1,5 +1,6 @@
 """Trying a candidate on servers of its own, before the service it is for is touched."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,15 @@ from components.deploy.settings import DeploySettings
 from components.deploy.smoke_test import SmokeTestFailed, try_canary
 from components.errors import InputError
 from components.termination import exiting_on_sigterm
-from serving.platform import InferencePlatform, PlatformError, RolloutRunning, temporary_name
+from serving.platform import (
+    RUN,
+    InferencePlatform,
+    PlatformError,
+    RolloutRunning,
+    temporary_name,
+)
+
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 def check_infrastructure(
@@ -20,6 +29,7 @@ def check_infrastructure(
     *,
     candidate: Mapping[str, Any],
     settings: DeploySettings,
+    run_id: str = "",
 ) -> None:
     """Start the candidate as a temporary InferenceService, replay its golden requests, delete it.
 
@@ -30,6 +40,7 @@ def check_infrastructure(
         package: What is to be deployed.
         candidate: The InferenceService that is to be deployed.
         settings: How it is served.
+        run_id: The pipeline run this is for, whose exit handler may delete it; "" for none.
 
     Raises:
         InputError: If it does not start, answers badly, or is not gone afterwards. The service was
@@ -45,6 +56,8 @@ def check_infrastructure(
         package_uri=package.uri,
         settings=on_its_own(settings),
     )
+    if _LABEL.fullmatch(run_id):
+        alone["metadata"]["labels"] = {RUN: run_id}
     try:
         with (
             exiting_on_sigterm(),

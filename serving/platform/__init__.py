@@ -5,6 +5,7 @@ from pathlib import Path
 from serving.platform.interface import (
     FeedbackCounts,
     InferencePlatform,
+    NoReleases,
     PlatformError,
     Prediction,
     Provenance,
@@ -16,11 +17,13 @@ from serving.platform.interface import (
     ServiceStatus,
     TemporaryService,
 )
-from serving.platform.temporary import temporary_name
+from serving.platform.temporary import RUN, temporary_name
 
 __all__ = [
+    "RUN",
     "FeedbackCounts",
     "InferencePlatform",
+    "NoReleases",
     "PlatformError",
     "Prediction",
     "Provenance",

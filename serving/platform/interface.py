@@ -25,6 +25,10 @@ class RevisionFailed(PlatformError):
     """A revision cannot become ready; the message carries the reason the server gave."""
 
 
+class NoReleases(PlatformError):
+    """Nothing was ever released on the service."""
+
+
 class RolloutRunning(PlatformError):
     """Another rollout of the service is running; nothing was changed."""
 
@@ -82,6 +86,7 @@ class Provenance:
     Attributes:
         version: Version of its package; None when unknown.
         run: The pipeline run that made the package.
+        deployed_by: The pipeline run that deployed it.
         model_sha256: Digest of the model in it.
         back_to: Number of the earlier release this one brings back.
         reason: Why it is deployed, where a person said so.
@@ -90,6 +95,7 @@ class Provenance:
     version: int | None = None
     run: str = ""
     model_sha256: str = ""
+    deployed_by: str = ""
     back_to: int | None = None
     reason: str = ""
 
@@ -191,8 +197,12 @@ class InferencePlatform(Protocol):
         """
         ...
 
-    def clean_up(self, service: str) -> Sequence[TemporaryService]:
+    def clean_up(self, service: str, *, ended_run: str = "") -> Sequence[TemporaryService]:
         """Delete the temporary services that dead processes left behind of a service.
+
+        Args:
+            service: The service whose candidates they ran.
+            ended_run: A pipeline run none of whose steps goes on: what it made is left over.
 
         Returns:
             All that were found; those left over are deleted, the others in use.
@@ -244,7 +254,11 @@ class InferencePlatform(Protocol):
         ...
 
     def releases(self, service: str) -> "ReleaseLog":
-        """Return what was released on the service, how it ended, and why."""
+        """Return what was released on the service, how it ended, and why.
+
+        Raises:
+            NoReleases: If nothing was.
+        """
         ...
 
     def delete(self, service: str) -> None:

@@ -18,6 +18,7 @@ from serving.platform.deployment_mode import (
 from serving.platform.identity import ClusterIdentity
 from serving.platform.inference_service import check_percent
 from serving.platform.interface import (
+    NoReleases,
     PlatformError,
     Prediction,
     Provenance,
@@ -150,9 +151,9 @@ class KServePlatform:
             ) as status:
                 yield status
 
-    def clean_up(self, service: str) -> tuple[TemporaryService, ...]:
+    def clean_up(self, service: str, *, ended_run: str = "") -> tuple[TemporaryService, ...]:
         """Delete the temporary services that dead processes left behind of a service."""
-        return self._temporary.clean_up(check_service(service))
+        return self._temporary.clean_up(check_service(service), ended_run=ended_run)
 
     def deploy(
         self,
@@ -280,7 +281,7 @@ class KServePlatform:
         """Return what was released on the service, how it ended, and why."""
         record = self._records.read(service)
         if record is None:
-            raise PlatformError(f"{service}: found no release record in {self._namespace}")
+            raise NoReleases(f"{service}: found no release record in {self._namespace}")
         return record.log
 
     def delete(self, service: str) -> None:

@@ -24,6 +24,7 @@ from serving.platform.inference_service import (
     storage_uri,
 )
 from serving.platform.interface import (
+    NoReleases,
     PlatformError,
     Prediction,
     Provenance,
@@ -126,8 +127,11 @@ class LocalPlatform:
         ):
             yield self.deploy(inference_service, timeout_s=timeout_s)
 
-    def clean_up(self, service: str) -> tuple[TemporaryService, ...]:
-        """Delete the temporary services that dead processes left behind of a service."""
+    def clean_up(self, service: str, *, ended_run: str = "") -> tuple[TemporaryService, ...]:
+        """Delete the temporary services that dead processes left behind of a service.
+
+        Which are, the kernel knows, whatever their run (`ended_run`).
+        """
         check_name(service, "service")
         found = []
         for lock in sorted(self._root.glob(f"*/{OWNER_LOCK}")):
@@ -248,7 +252,7 @@ class LocalPlatform:
         """Return what was released on the service, how it ended, and why."""
         directory = self._directory(service)
         if not (found := directory.read(directory.releases)):
-            raise PlatformError(f"{service}: found no release record below {self._root}")
+            raise NoReleases(f"{service}: found no release record below {self._root}")
         return parse_log(found)
 
     def start(self, service: str) -> ServiceStatus:

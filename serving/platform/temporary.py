@@ -7,6 +7,8 @@ from serving.platform.interface import PlatformError
 
 # Label of a temporary service: the service whose candidate it runs.
 TEMPORARY_OF = "shopflow/temporary-of"
+# Label of a temporary service: the pipeline run that made it.
+RUN = "shopflow/run"
 _SHORTEST = 4
 
 

@@ -17,7 +17,7 @@ from serving.platform.interface import PlatformError, ServiceStatus, TemporarySe
 from serving.platform.release_record import KnownRevision, ReleaseRecord
 from serving.platform.requested import Requested
 from serving.platform.service_state import service_status
-from serving.platform.temporary import TEMPORARY_OF, deleted_afterwards, ensure_deleted
+from serving.platform.temporary import RUN, TEMPORARY_OF, deleted_afterwards, ensure_deleted
 from serving.platform.trial import Trials
 
 EXPIRES = "shopflow/expires"
@@ -102,8 +102,12 @@ class TemporaryServices:
             record = replace(record, candidate=replace(known, name=revision))
             yield service_status(self._changes.live(name) or body, record, observed)
 
-    def clean_up(self, service: str) -> tuple[TemporaryService, ...]:
+    def clean_up(self, service: str, *, ended_run: str = "") -> tuple[TemporaryService, ...]:
         """Delete what is left over of a service's candidates.
+
+        Args:
+            service: The service.
+            ended_run: A pipeline run none of whose steps goes on: what it made is left over.
 
         Returns:
             All that were found: those left over, now deleted, and those in use.
@@ -114,7 +118,7 @@ class TemporaryServices:
         where = path(API_VERSION, "inferenceservices", self._namespace)
         found = []
         for item in self._cluster.items(where, labelSelector=f"{TEMPORARY_OF}={service}"):
-            name, reason = item["metadata"]["name"], self._left_over(item)
+            name, reason = item["metadata"]["name"], self._left_over(item, ended_run)
             if reason:
                 ensure_deleted(name, partial(self._changes.remove, name))
             found.append(TemporaryService(name, reason))
@@ -127,8 +131,10 @@ class TemporaryServices:
             return []
         return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}]
 
-    def _left_over(self, item: Mapping[str, Any]) -> str:
+    def _left_over(self, item: Mapping[str, Any], ended_run: str) -> str:
         """Return why nobody uses a temporary service any more; empty while somebody may."""
+        if ended_run and item["metadata"]["labels"].get(RUN) == ended_run:
+            return f"its run {ended_run} has ended"
         for owner in item["metadata"].get("ownerReferences") or ():
             if owner["kind"] != "Pod":
                 continue

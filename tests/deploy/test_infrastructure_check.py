@@ -133,6 +133,7 @@ def deploying(published: Path, platform: LocalPlatform, stable, tmp_path: Path):
         "--namespace": "test",
         "--serving": json.dumps(serving),
         "--release": tmp_path / "release.json",
+        "--run-id": "run-7",
     }
     words = [str(word) for pair in options.items() for word in pair]
     step = subprocess.Popen([sys.executable, "-m", "components.deploy", *words], cwd=ROOT)
@@ -169,6 +170,8 @@ def test_what_two_killed_processes_left_is_swept_and_what_is_in_use_is_not(
 ):
     (alone,) = set(platform.services()) - {"shop"}
     assert platform.clean_up("shop") == (TemporaryService(alone, ""),)
+    resource = json.loads((tmp_path / f"state/test/{alone}/inference_service.json").read_text())
+    assert resource["metadata"]["labels"] == {"shopflow/run": "run-7"}
     supervisor = json.loads((tmp_path / f"state/test/{alone}/status.json").read_text())
     os.kill(deploying.pid, signal.SIGSTOP)  # so that neither outlives the other
     os.kill(supervisor["supervisor_pid"], signal.SIGKILL)
