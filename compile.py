@@ -153,6 +153,9 @@ def main(
     public_key_secret: Annotated[
         str, typer.Option(help="Secret with public.pem, to deploy only models signed by it")
     ] = "",
+    notify_url_secret: Annotated[
+        str, typer.Option(help="Secret with url, a webhook that is told how a run ended")
+    ] = "",
     image_pull_secret: Annotated[
         list[str] | None, typer.Option(help="Secret of the registry; repeatable")
     ] = None,
@@ -212,6 +215,7 @@ def main(
             gcs_key_secret=gcs_key_secret,
             signing_key_secret=signing_key_secret,
             public_key_secret=public_key_secret,
+            notify_url_secret=notify_url_secret,
             image_pull_secrets=tuple(image_pull_secret or []),
             timeouts_s=read_timeouts("--step-timeout", step_timeout or []),
             run_timeout_s=run_timeout,

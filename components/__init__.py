@@ -2,6 +2,7 @@
 
 import os
 
+from components.failure import leave_failure
 from components.lifeline import hold_lifeline
 
 # Importing TensorFlow Transform sets this to 1, which would swap Keras 3 for tf-keras in whatever
@@ -10,3 +11,4 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 hold_lifeline()
+leave_failure()

@@ -11,12 +11,13 @@ from kfp import dsl, kubernetes
 
 from components.errors import InputError
 from components.kubernetes_names import DNS_NAME
+from components.notify.notify import NOTIFY_URL
 from serving.signature import PUBLIC_KEY, SIGNING_KEY
 
 GCS_KEY_FOLDER = "/var/run/secrets/shopflow-gcs"
 STEPS = (
     "ingest", "preprocess", "trials", "tune", "train", "evaluate", "compress", "package", "deploy",
-    "shadow", "rollout",
+    "shadow", "rollout", "notify",
 )  # fmt: skip
 _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
@@ -53,6 +54,8 @@ class ClusterSettings:
         signing_key_secret: Secret with the private key `private.pem` that the package step signs
             models with; "" leaves them unsigned.
         public_key_secret: Secret with the keys `public.pem` by which the deploy step verifies them.
+        notify_url_secret: Secret with the webhook's address `url` that the notify step tells how a
+            run ended; "" leaves it to the parameter notify_url.
         image_pull_secrets: Secrets of the registry.
         timeouts_s: Seconds that a step's pod may live, by step.
         run_timeout_s: Seconds that a run may take.
@@ -70,6 +73,7 @@ class ClusterSettings:
     gcs_key_secret: str = ""
     signing_key_secret: str = ""
     public_key_secret: str = ""
+    notify_url_secret: str = ""
     image_pull_secrets: tuple[str, ...] = ()
     timeouts_s: Mapping[str, int] = dataclasses.field(default_factory=dict)
     run_timeout_s: int | None = None
@@ -88,6 +92,7 @@ class ClusterSettings:
             ("--gcs-key-secret", self.gcs_key_secret),
             ("--signing-key-secret", self.signing_key_secret),
             ("--public-key-secret", self.public_key_secret),
+            ("--notify-url-secret", self.notify_url_secret),
         ):
             if name:
                 _check(DNS_NAME, name, option, "a Secret's name")
@@ -122,12 +127,13 @@ class ClusterSettings:
         if self.image_pull_secrets:
             kubernetes.set_image_pull_secrets(task, list(self.image_pull_secrets))
         step = re.sub(r"-\d+$", "", task.name)  # one that comes again is called train-2, train-3
-        if step == "package" and self.signing_key_secret:
-            kubernetes.use_secret_as_env(
-                task, self.signing_key_secret, {"private.pem": SIGNING_KEY}
-            )
-        if step == "deploy" and self.public_key_secret:
-            kubernetes.use_secret_as_env(task, self.public_key_secret, {"public.pem": PUBLIC_KEY})
+        for of, secret, key, variable in (
+            ("package", self.signing_key_secret, "private.pem", SIGNING_KEY),
+            ("deploy", self.public_key_secret, "public.pem", PUBLIC_KEY),
+            ("notify", self.notify_url_secret, "url", NOTIFY_URL),
+        ):
+            if step == of and secret:
+                kubernetes.use_secret_as_env(task, secret, {key: variable})
         if seconds := self.timeouts_s.get(step):
             kubernetes.set_timeout(task, seconds)
 

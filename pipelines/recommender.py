@@ -7,11 +7,13 @@ from components.ingest.component import ingest
 from components.preprocess.component import preprocess
 from components.train.component import earlier_model, train
 from pipelines.configs import config_parameter
+from pipelines.exit_handler import reported
 from pipelines.refusal import refuse
 from pipelines.release import release_pipeline
 from pipelines.step_settings import PipelineSettings, configure
 from pipelines.tuning import keep, search_pipeline
 
+NAME = "shopflow-recommender"
 ATTEMPTS = 3
 
 
@@ -29,10 +31,11 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
     search = search_pipeline(settings)
 
     @dsl.pipeline(
-        name="shopflow-recommender",
+        name=NAME,
         description="Behaviour log and catalogue to a served recommender, promoted by evidence",
         pipeline_config=settings.cluster.pipeline_config(),
     )
+    @reported(settings, pipeline=NAME)
     def pipeline(
         events_uri: str,
         catalogue_uri: str,
@@ -65,6 +68,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         rollout_business_metric: str = "",
         rollout_max_business_drop: float = 0.005,
         rollout_on_timeout: str = "roll_back",
+        notify_url: str = "",
+        notify_successes: bool = True,
+        notify_link: str = "",
     ) -> None:
         """Train, judge and release a recommender.
 
@@ -111,6 +117,10 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             rollout_max_business_drop: How much smaller than the stable's its share may be.
             rollout_on_timeout: What becomes of a canary whose evidence does not come in time:
                 roll_back, hold or fail.
+            notify_url: Webhook that is told how the run ended. KFP shows and logs it: one that is a
+                secret, such as Slack's, is given by compile.py --notify-url-secret instead.
+            notify_successes: Whether it is told of runs that succeeded, too.
+            notify_link: Address of a run in the UI, with {run_id} in it, for the notice.
         """
         cleaned = ingest(
             dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of

@@ -82,6 +82,7 @@ def release_pipeline(
             platform=platform,
             namespace=namespace,
             serving=serving,
+            run_id=run_id,
         )
         configure(deployed, settings, cpu="1", memory="2G", retries=1)
         shadowed = shadow(

@@ -42,7 +42,7 @@ def tasks(spec):
         (number, name): task
         for number, dag in enumerate(dags)
         for name, task in dag["tasks"].items()
-        if not name.startswith(("condition", "for-loop"))
+        if not name.startswith(("condition", "for-loop", "exit-handler"))
     }
 
 
@@ -102,7 +102,7 @@ def test_only_steps_that_depend_on_their_inputs_alone_are_cached(compiled):
 def test_an_answer_is_never_asked_for_again(compiled):
     for (_, name), task in tasks(compiled).items():
         assert ("retryPolicy" in task) != name.startswith(
-            ("shadow", "rollout", "refuse", "release", "search", "publish-smaller")
+            ("shadow", "rollout", "refuse", "release", "search", "publish-smaller", "notify")
         ), name
 
 
@@ -110,7 +110,8 @@ CLUSTER_OPTIONS = (
     "--node-selector", "pool=batch", "--train-node-selector", "gpu=a100",
     "--toleration", "dedicated=ml:NoSchedule", "--train-toleration", "nvidia.com/gpu",
     "--signing-key-secret", "signing", "--public-key-secret", "trusted",
-    "--gcs-key-secret", "gcs-key", "--image-pull-secret", "registry", "--no-cache",
+    "--notify-url-secret", "chat", "--gcs-key-secret", "gcs-key",
+    "--image-pull-secret", "registry", "--no-cache",
     "--step-timeout", "train=7200", "--run-timeout", "86400", "--ttl", "3600",
     "--workspace-size", "20Gi", "--workspace-class", "fast",
 )  # fmt: skip
@@ -157,7 +158,7 @@ def test_every_step_can_be_given_a_timeout(compiled):
     )  # those take no time
 
 
-def test_the_private_key_is_given_to_the_package_step_alone_and_by_reference(on_a_cluster):
+def test_a_secret_is_given_to_the_one_step_that_needs_it_and_by_reference(on_a_cluster):
     _, kubernetes = on_a_cluster
     given = {
         (name.rstrip("-0123456789"), secret["secretName"], pair["secretKey"], pair["envVar"])
@@ -168,7 +169,15 @@ def test_the_private_key_is_given_to_the_package_step_alone_and_by_reference(on_
     assert given == {
         ("exec-package", "signing", "private.pem", "SHOPFLOW_SIGNING_KEY"),
         ("exec-deploy", "trusted", "public.pem", "SHOPFLOW_PUBLIC_KEY"),
+        ("exec-notify", "chat", "url", "SHOPFLOW_NOTIFY_URL"),
     }
+
+
+def test_every_step_is_inside_the_exit_handler_and_its_report_is_small(compiled):
+    assert set(compiled["root"]["dag"]["tasks"]) == {"exit-handler-1", "notify"}
+    asked = executors(compiled)["notify"]["resources"]
+    assert (asked["resourceCpuRequest"], asked["resourceMemoryLimit"]) == ("100m", "512M")
+    assert executors(compiled)["notify"]["image"].endswith("/shopflow-pipeline:0.1.0")
 
 
 def test_a_run_has_its_limits_and_a_volume_for_checkpoints(on_a_cluster):
@@ -220,6 +229,7 @@ def test_a_digest_is_joined_with_an_at_sign(tmp_path):
         (("--all", *IMAGE_OPTIONS, "--node-selector", "pool"), "a label as key=value"),
         (("--all", *IMAGE_OPTIONS, "--toleration", "a=b:Never"), "NoSchedule, PreferNoSchedule"),
         (("--all", *IMAGE_OPTIONS, "--gcs-key-secret", "My_Key"), "a Secret's name"),
+        (("--all", *IMAGE_OPTIONS, "--notify-url-secret", "https://x.y/z"), "a Secret's name"),
         (("--all", *IMAGE_OPTIONS, "--step-timeout", "trian=60"), "ingest, preprocess, trials"),
         (("--all", *IMAGE_OPTIONS, "--step-timeout", "train=0"), "step=seconds"),
         (("--all", *IMAGE_OPTIONS, "--run-timeout", "0"), "a number > 0"),

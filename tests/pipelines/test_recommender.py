@@ -152,6 +152,10 @@ def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
     runs = [one.provenance.run for one in log.releases]
     assert len(set(runs)) == 2 and all(runs) and not any("{{" in name for name in runs)
     assert log.stable_release.decided.why == outcome["reason"]
+    told = json.loads(second.artifact("notice").read_text("utf-8"))
+    assert (told["state"], told["rollout"]["version"]) == ("SUCCEEDED", 2)
+    assert told["rollout"]["outcome"] == "promoted"
+    assert told["rollout"]["reason"] == outcome["reason"]
 
     back = ["roll-back", SERVICE, "--platform", platform_of(workspace), "--to", "1"]
     done = CliRunner().invoke(app, [*back, "--reason", "test"])
@@ -210,6 +214,9 @@ def test_a_model_of_shuffled_labels_is_refused_three_times_and_nothing_is_deploy
     assert done.failed_step == "refuse"
     assert "all 3 attempts" in done.reason
     assert "ndcg@10" in done.reason
+    told = json.loads(done.artifact("notice").read_text("utf-8"))
+    assert (told["state"], told["failed_step"], told["reason"]) == ("FAILED", "refuse", done.reason)
+    assert told["rollout"]["outcome"] == "refused"
     steps = list(done.seconds)
     assert [s.split("-")[0] for s in steps].count("train") == 3
     assert [s for s in steps if s in ("plan-trials", "trials", "tune", "keep")] == [
