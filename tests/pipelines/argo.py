@@ -1,7 +1,10 @@
 """An Argo workflow as KFP's server hands it out: a second attempt, and a step that failed."""
 
+import datetime
 from collections.abc import Iterable
 from typing import Any
+
+import kfp_server_api
 
 POD = "shop-x1-system-container-impl"
 
@@ -39,3 +42,19 @@ WORKFLOW = workflow(
     ("train-driver", "Succeeded"),
     ("train.executor", "Failed"),
 )
+
+
+def task(name: str, state: str, start: int, end: int = 0) -> dict[str, object]:
+    """A node of the workflow as the server lists it; one that goes on ends in the year 1."""
+
+    def at(second: int) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(second, datetime.UTC)
+
+    year_1 = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    return {
+        "display_name": name,
+        "state": state,
+        "start_time": at(start),
+        "end_time": at(end) if end else year_1,
+        "child_tasks": [kfp_server_api.PipelineTaskDetailChildTask(pod_name="shop-x1-2764608710")],
+    }

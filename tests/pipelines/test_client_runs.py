@@ -1,35 +1,17 @@
 """`run --wait`, `runs` and `logs`: what became of a run, step by step."""
 
-import datetime
 from pathlib import Path
 
-import kfp_server_api
 import pytest
 from typer.testing import CliRunner
 
 from components.errors import InputError
 from pipelines.__main__ import app
-from tests.pipelines.argo import POD, WORKFLOW
+from tests.pipelines.argo import POD, WORKFLOW, task
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recommender.yaml"
 RUN = ["run", str(GOLDEN), "-p", "events_uri=e", "-p", "catalogue_uri=c", "-p", "store_uri=s"]
 WAIT = [*RUN, "--wait", "--poll-s", "0.1"]
-
-
-def task(name: str, state: str, start: int, end: int = 0) -> dict[str, object]:
-    """A node of the workflow as the server lists it; one that goes on ends in the year 1."""
-
-    def at(second: int) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(second, datetime.UTC)
-
-    year_1 = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-    return {
-        "display_name": name,
-        "state": state,
-        "start_time": at(start),
-        "end_time": at(end) if end else year_1,
-        "child_tasks": [kfp_server_api.PipelineTaskDetailChildTask(pod_name="shop-x1-2764608710")],
-    }
 
 
 BEGUN = [
