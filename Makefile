@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty bench-families bench-compress bench-warm-start images images-test images-scan stop lock clean
+.PHONY: demo test cluster-test lint type golden bench bench-ingest bench-preprocess bench-train bench-demo bench-serving bench-soak bench-models bench-beauty bench-families bench-compress bench-warm-start images images-test images-scan docs notebooks stop lock clean
 
 demo: .venv/ready  ## raw log to a canary-served recommender, on this machine
 	$(BIN)/python -m pipelines.demo
@@ -73,6 +73,14 @@ bench-compress: .venv/ready  ## smaller models of Complete Journey: size, memory
 
 bench-warm-start: .venv/ready  ## epochs and seconds to equal quality a week later, anew and from last week's model
 	$(BIN)/python -m benchmarks.warm_start $(or $(MODEL),matrix_factorization)
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/ready  ## the site, into build/site; a broken link or reference fails
+	$(BIN)/mkdocs build --strict
+
+# N=2 make notebooks executes that one.
+notebooks: .venv/ready  ## execute the notebooks and write their outputs back; review the diff
+	$(BIN)/python -m tests.notebooks.execute $(N)
 
 stop: .venv/ready  ## stop the demo's servers
 	$(BIN)/python -m serving.platform stop recommender --state-dir build/demo/serving

@@ -1,4 +1,7 @@
-"""The whole pipeline, in real processes, on the synthetic shop: released, refused, killed."""
+"""The whole pipeline, in real processes, on the synthetic shop: refused, killed.
+
+Releases and their successors are in tests/docs and tests/notebooks.
+"""
 
 import io
 import json
@@ -13,15 +16,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from components.checksum import tree_digest
 from pipelines.configs import config_parameter
 from pipelines.local import run_locally
 from pipelines.traffic import TrafficReplay
 from pipelines.visits import Visit
 from serving.platform import connect
-from serving.platform.__main__ import app
 from tests.shop import USER_BEHAVIOR, make_shop
 
 ROOT = Path(__file__).parents[2]
@@ -67,15 +67,6 @@ def run(shop, workspace, **others):
     return done, traffic
 
 
-def from_the_shell(shop, workspace, *others):
-    """One run as a newcomer starts it, with the test window replayed as traffic."""
-    command = [sys.executable, "-m", "pipelines", "local", "--dataset", str(USER_BEHAVIOR)]
-    command += ["--events", str(shop.behaviour), "--catalogue", str(shop.items)]
-    command += ["--workspace", str(workspace), "--service", SERVICE, "--min-requests", "40"]
-    command += ["--thresholds", THRESHOLDS, *others]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def replay(shop, workspace):
     return TrafficReplay(lambda: visits(shop), platform=platform_of(workspace), service=SERVICE)
 
@@ -117,63 +108,6 @@ def workspace(tmp_path):
     """A folder whose service is stopped when the test is over."""
     yield tmp_path
     connect(platform_of(tmp_path)).delete(SERVICE)
-
-
-def test_a_release_then_its_successor_as_a_canary(tmp_path_factory, workspace):
-    shop = make_shop(tmp_path_factory.mktemp("shop"), seed=1)
-    first = from_the_shell(shop, workspace, "--as-of", "2024-02-23")
-    assert first.returncode == 0, first.stdout + first.stderr
-    # A SavedModel does not keep the order of its outputs.
-    answer = ('{"predictions":[{"', '"items":["i')
-    for part in ("The gate: blessed", "promoted", "curl -s", *answer):
-        assert part in first.stdout
-    before = connect(platform_of(workspace)).status(SERVICE)
-    assert published(workspace) == [1]
-    assert before.canary is None
-    assert before.stable.traffic_percent == 100
-
-    second, traffic = run(
-        shop, workspace, as_of="2024-02-27", warm_start="live", warm_start_mismatch="refuse",
-        compress="int8", compress_max_drop=0.05,
-    )  # fmt: skip
-    assert second.failed_step is None, second.reason
-    went_on = f"Went on from {before.stable.storage_uri}"
-    assert went_on in second.artifact("training_report").read_text(encoding="utf-8")
-    smaller_was_published(second, workspace / "models" / SERVICE / "2")
-    after = connect(platform_of(workspace)).status(SERVICE)
-    assert published(workspace) == [1, 2]
-    assert after.stable.name != before.stable.name
-    assert after.stable.storage_uri.rstrip("/").endswith("/2")
-    # Users were served all along: no request failed while two revisions shared the traffic.
-    assert set(traffic.responses) == {200}
-    outcome = json.loads(second.artifact("outcome").read_text(encoding="utf-8"))
-    assert outcome["outcome"] == "promoted"
-    log = connect(platform_of(workspace)).releases(SERVICE)
-    runs = [one.provenance.run for one in log.releases]
-    assert len(set(runs)) == 2 and all(runs) and not any("{{" in name for name in runs)
-    assert log.stable_release.decided.why == outcome["reason"]
-    told = json.loads(second.artifact("notice").read_text("utf-8"))
-    assert (told["state"], told["rollout"]["version"]) == ("SUCCEEDED", 2)
-    assert told["rollout"]["outcome"] == "promoted"
-    assert told["rollout"]["reason"] == outcome["reason"]
-
-    back = ["roll-back", SERVICE, "--platform", platform_of(workspace), "--to", "1"]
-    done = CliRunner().invoke(app, [*back, "--reason", "test"])
-    assert done.exit_code == 0, done.output
-    status = connect(platform_of(workspace)).status(SERVICE)
-    assert (status.canary, status.stable.storage_uri) == (None, before.stable.storage_uri)
-
-
-def smaller_was_published(done, package):
-    smaller = done.artifact("smaller")
-    manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["model_sha256"] == tree_digest(smaller)
-    judged = {one["kind"]: one["verdict"] for one in manifest["blessing"]["thresholds"]}
-    assert judged["not_worse_than_reference"] == "passed"
-    weights = "variables/variables.data-00000-of-00001"
-    trained = done.artifact("model")
-    assert (package / "2" / weights).stat().st_size < 0.7 * (trained / weights).stat().st_size
-    assert done.artifact("compress_report").is_file()
 
 
 def test_a_wrong_config_is_one_line_before_anything_starts(tmp_path):
