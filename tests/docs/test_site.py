@@ -66,7 +66,7 @@ def test_readmes_are_pages_and_link_to_pages(site):
 
 def test_every_readme_of_a_step_is_in_the_navigation():
     readmes = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("components/*/README.md")}
-    assert readmes <= set(pages())
+    assert readmes <= set(pages()), "name it in mkdocs.yml and in docs/reference/components.md"
 
 
 @pytest.mark.parametrize("page", pages())
