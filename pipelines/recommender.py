@@ -55,6 +55,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         warm_start: str = "",
         warm_start_mismatch: str = "anew",
         thresholds: str = "",
+        beam_options: list[str] = [],  # noqa: B006 - KFP reads the default and never changes it
         compress: str = "none",
         compress_max_drop: float = 0.001,
         service: str = "recommender",
@@ -100,6 +101,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 package. Empty: none.
             warm_start_mismatch: What an attempt does that it does not fit: anew, or refuse.
             thresholds: What the gate asks for (JSON); empty = the defaults in the documentation.
+            beam_options: Where the work of preprocess and evaluate runs: options of Apache Beam
+                (JSON list) such as ["--runner=DataflowRunner", "--temp_location=gs://…", …], see
+                docs/beam.md. Empty: in the steps' own process.
             compress: none, float16 or int8: release a smaller model where it is as good.
             compress_max_drop: Most NDCG@10 that it may lose against the trained one, beyond chance;
                 else the trained one is released.
@@ -127,7 +131,11 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         )
         # Never cached: a URI names a log that grows, and KFP's cache sees only the name.
         configure(cleaned, settings, cpu="2", memory="8G", retries=2)
-        analysed = preprocess(events=cleaned.outputs["events"], schema=cleaned.outputs["schema"])
+        analysed = preprocess(
+            events=cleaned.outputs["events"],
+            schema=cleaned.outputs["schema"],
+            beam_options=beam_options,
+        )
         configure(analysed, settings, cpu="2", memory="8G", retries=2, cache=True)
 
         with dsl.If(tune_trials > 0, name="tune"):
@@ -181,6 +189,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 platform=platform,
                 namespace=namespace,
                 thresholds=thresholds,
+                beam_options=beam_options,
             ).set_display_name(f"evaluate, attempt {number}")
             # Never cached: the verdict depends on the model in service at the time.
             configure(judged, settings, cpu="2", memory="8G", retries=2)
@@ -192,6 +201,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 "events": cleaned.outputs["events"],
                 "catalogue": cleaned.outputs["catalogue"],
                 "thresholds": thresholds,
+                "beam_options": beam_options,
                 "compress": compress,
                 "compress_max_drop": compress_max_drop,
                 "run_id": dsl.PIPELINE_JOB_ID_PLACEHOLDER,

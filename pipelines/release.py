@@ -37,6 +37,7 @@ def release_pipeline(
         events: dsl.Input[dsl.Dataset],
         catalogue: dsl.Input[dsl.Dataset],
         thresholds: str,
+        beam_options: list[str],
         compress: str,
         compress_max_drop: float,
         run_id: str,
@@ -61,6 +62,7 @@ def release_pipeline(
                 events=events,
                 catalogue=catalogue,
                 thresholds=thresholds,
+                beam_options=beam_options,
                 table_format=compress,
                 max_drop=compress_max_drop,
                 service=service,
@@ -112,6 +114,7 @@ def compressed(
     events: Any,
     catalogue: Any,
     thresholds: str,
+    beam_options: list[str],
     table_format: str,
     max_drop: float,
     **live: str,
@@ -126,6 +129,7 @@ def compressed(
         reference=model,
         max_reference_drop=max_drop,
         thresholds=thresholds,
+        beam_options=beam_options,
         **live,
     ).set_display_name("evaluate, smaller")
     # Never cached: the verdict depends on the model in service at the time.

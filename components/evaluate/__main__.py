@@ -21,6 +21,7 @@ def main(
     max_reference_drop: Annotated[float, typer.Option(help="NDCG@k it may lose to it.")] = 0.001,
     k: Annotated[int, typer.Option(help="Cut-off of HR@k and NDCG@k.")] = 10,
     max_examples: Annotated[int, typer.Option(help="Examples to sample at most.")] = 20_000,
+    beam_option: Annotated[list[str] | None, typer.Option(help="Of Beam; repeatable.")] = None,
 ) -> None:
     """Measure a candidate against the live model and baselines; decide whether it may go on.
 
@@ -47,6 +48,7 @@ def main(
                 k=k,
                 max_examples=max_examples,
                 max_drop=max_reference_drop,
+                beam_options=beam_option or [],
             ),
             reference_model_dir=reference,
         )

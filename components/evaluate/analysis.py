@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,20 @@ import apache_beam as beam
 import polars as pl
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
 from tensorflow_model_analysis.extractors import features_extractor, predictions_extractor
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
+from components.beam_exchange import exchange
 from components.beam_runner import pipeline_options
 from components.evaluate.examples import read_batch, write_examples
 from components.evaluate.gate import OVERALL
 from components.evaluate.household_slices import RIVAL_PREFIX, HouseholdSlices
+from components.evaluate.jackknife import draw_groups
 from components.evaluate.rank_metrics import EXAMPLES
 from components.evaluate.slices import SLICE_COLUMNS
 
-CONFIDENCE = 0.95  # TFMA's jackknife gives this level and no other
+CONFIDENCE = 0.95  # TFMA writes intervals of this level and no other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,38 +87,40 @@ def analyse(
         config=json.dumps({"models": [*models, *rivals], **metric_settings}),
     )
     config = _eval_config([*models], measured, signature=signature, columns=columns)
-    shared = [
-        tfma.default_eval_shared_model(
-            eval_saved_model_path=str(path), model_name=name, eval_config=config
-        )
-        for name, path in models.items()
-    ]
+    frame = draw_groups(frame, seed=seed)
     # The pipeline reads the rows; rows inside its definition would be pickled and compressed.
     path = output_dir / "examples.parquet"
     row_groups = write_examples(frame, path, rows=batch_rows)
-    with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
-        _ = (
-            pipeline
-            | "RowGroups" >> beam.Create(range(row_groups), reshuffle=False)
-            | "Read" >> beam.Map(lambda row_group: read_batch(path, row_group))
-            | "Extracts" >> tfma.BatchedInputsToExtracts()
-            | "Evaluate"
-            >> tfma.ExtractEvaluateAndWriteResults(
+    options = pipeline_options(beam_options)
+    with exchange(options) as files, files.take(output_dir, "evaluation") as written:
+        examples = files.give(path, path.name)
+        shared = [
+            tfma.default_eval_shared_model(
+                eval_saved_model_path=files.give(path, f"models/{name}"),
+                model_name=name,
                 eval_config=config,
-                eval_shared_model=shared,
-                output_path=str(output_dir),
-                extractors=[
-                    features_extractor.FeaturesExtractor(config, _representations(frame)),
-                    predictions_extractor.PredictionsExtractor(config, shared),
-                    HouseholdSlices(models=[*models], columns=columns),
-                ],
-                evaluators=[
-                    metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
-                        config, shared, random_seed_for_testing=seed
-                    )
-                ],
             )
-        )
+            for name, path in models.items()
+        ]
+        with beam.Pipeline(options=options) as pipeline:
+            _ = (
+                pipeline
+                | "RowGroups" >> beam.Create(range(row_groups), reshuffle=False)
+                | "Spread" >> beam.Reshuffle()
+                | "Read" >> beam.Map(partial(read_batch, examples))
+                | "Extracts" >> tfma.BatchedInputsToExtracts()
+                | "Evaluate"
+                >> tfma.ExtractEvaluateAndWriteResults(
+                    eval_config=config,
+                    eval_shared_model=shared,
+                    output_path=written,
+                    extractors=[
+                        features_extractor.FeaturesExtractor(config, _representations(frame)),
+                        predictions_extractor.PredictionsExtractor(config, shared),
+                        HouseholdSlices(models=[*models], columns=columns),
+                    ],
+                )
+            )
     return sorted(_measurements(output_dir), key=lambda m: (m.slice != OVERALL, m.slice))
 
 
@@ -129,8 +133,6 @@ def _eval_config(
 ) -> config_pb2.EvalConfig:
     options = config_pb2.Options()
     options.include_default_metrics.value = False
-    options.compute_confidence_intervals.value = True
-    options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.JACKKNIFE
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(name=name, signature_name=signature, model_type="tf_generic")

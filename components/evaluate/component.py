@@ -19,6 +19,7 @@ def evaluate(
     thresholds: str = "",
     k: int = 10,
     max_examples: int = 20000,
+    beam_options: list[str] = [],  # noqa: B006 - KFP reads the default and never changes it
     reference: dsl.Input[dsl.Model] = None,  # KFP's way to say optional
     max_reference_drop: float = 0.001,
 ) -> str:
@@ -37,6 +38,7 @@ def evaluate(
         thresholds: What the gate asks for, a JSON list; empty = the defaults.
         k: Cut-off of HR@k and NDCG@k.
         max_examples: Held-out examples to sample at most.
+        beam_options: Beam pipeline options of TFMA, see docs/beam.md; empty = in this process.
         reference: The model that the candidate was made of; none when it was trained.
         max_reference_drop: Most NDCG@k the candidate may lose against it, beyond chance.
 
@@ -61,8 +63,12 @@ def evaluate(
             blessing_path=Path(blessing.path),
             report_path=Path(evaluation_report.path),
             settings=evaluate_settings(
-                thresholds=thresholds, k=k, max_examples=max_examples, max_drop=max_reference_drop
-            ),
+                thresholds=thresholds,
+                k=k,
+                max_examples=max_examples,
+                max_drop=max_reference_drop,
+                beam_options=beam_options,
+            ),  # fmt: skip
             reference_model_dir=Path(reference.path) if reference else None,
         )
     return str(decision.blessed).lower()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from components.beam_runner import pipeline_options
 from components.checksum import tree_digest
 from components.errors import InputError
 from components.evaluate.analysis import CONFIDENCE, Measurement, analyse
@@ -82,7 +83,12 @@ class EvaluateSettings:
 
 
 def evaluate_settings(
-    *, thresholds: str, k: int, max_examples: int, max_drop: float = 0.001
+    *,
+    thresholds: str,
+    k: int,
+    max_examples: int,
+    max_drop: float = 0.001,
+    beam_options: Sequence[str] = (),
 ) -> EvaluateSettings:
     """Make settings of the step's parameters.
 
@@ -92,6 +98,7 @@ def evaluate_settings(
         k: Cut-off.
         max_examples: Examples to sample at most.
         max_drop: `EvaluateSettings.max_reference_drop`.
+        beam_options: Options of TFMA's Beam pipeline, see `components.beam_runner`.
 
     Raises:
         InputError: If a parameter is not valid.
@@ -101,6 +108,7 @@ def evaluate_settings(
         k=k,
         examples=ExampleSettings(max_examples=max_examples),
         max_reference_drop=max_drop,
+        beam_options=tuple(beam_options),
     )
 
 
@@ -138,6 +146,7 @@ def evaluate(
     """
     if not (model_dir / "saved_model.pb").is_file():
         raise InputError(str(model_dir), "no saved_model.pb", "a SavedModel")
+    pipeline_options(settings.beam_options)  # a mistake there is told before the work begins
     digest = tree_digest(model_dir)
     examples = make_examples(events_dir, catalogue_dir, settings=settings.examples)
     ranks = fit_baselines(events_dir, catalogue_dir).ranks(examples.frame)

@@ -149,7 +149,7 @@ def _how_to_read(findings: Findings) -> markupsafe.Markup:
         f"HR@{k}: how often the item is among the first {k}. NDCG@{k}: the same, worth more the "
         "nearer the top. MRR: one divided by the place, on average. All are between 0 and 1.",
         "An interval holds the true value in about 95 of 100 such evaluations; it is made by "
-        "leaving out a twentieth of the households at a time (TFMA's jackknife). A difference "
+        "leaving out a twentieth of the households at a time (the jackknife). A difference "
         "whose interval holds 0 may be chance.",
         "Item popularity: head items make the first third of train events, middle the second, tail "
         "the rest. Household activity: thirds of the households by train events. New means not in "

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
 
 from components.errors import InputError
 from components.evaluate.slices import add_slices
@@ -133,9 +134,10 @@ def write_examples(frame: pl.DataFrame, path: Path, *, rows: int) -> int:
     return groups
 
 
-def read_batch(path: Path, row_group: int) -> pa.RecordBatch:
-    """Read one row group written by `write_examples`."""
-    table = pq.ParquetFile(path).read_row_group(row_group)
+def read_batch(path: str, row_group: int) -> pa.RecordBatch:
+    """Read one row group written by `write_examples`, from a path or gs://."""
+    with FileSystems.open(path) as opened, pq.ParquetFile(opened) as parquet:
+        table = parquet.read_row_group(row_group)
     return table.combine_chunks().to_batches()[0]
 
 

@@ -8,6 +8,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tensorflow_model_analysis.slicer import slicer_lib
 
+from components.evaluate.jackknife import GROUP
+
 RIVAL_PREFIX = "rival_"
 LABEL = "label"
 
@@ -17,10 +19,9 @@ def HouseholdSlices(  # noqa: N802 - TFMA names its extractor factories like cla
 ) -> tfma.extractors.Extractor:
     """Return the extractor that stands where TFMA's unbatching and slicing stand by default.
 
-    TFMA resamples its extracts as if they were independent. One household's purchases are not, so
-    an extract here is all a household's examples inside one slice: the jackknife then leaves out
-    households, which is the cluster form it needs (Wolter, "Introduction to Variance Estimation",
-    2007, §4), and Beam sees a tenth of the elements.
+    An extract here is all a household's examples inside one slice: the jackknife leaves out
+    households, because one household's purchases are not independent, and Beam sees a tenth of
+    the elements.
 
     Args:
         models: Models that TFMA asked, in the order of the eval config. What rivals answer was
@@ -61,13 +62,13 @@ def _answers(
     features: dict[str, np.ndarray],
     models: Iterable[str],
 ) -> dict[str, np.ndarray]:
-    """Return what each model and each rival says, and the labels under their own name."""
+    """Return what each model and each rival says; labels and groups under their own names."""
     names = list(models)
     # TFMA leaves the model's name out when there is only one.
     predicted = predictions if isinstance(predictions, dict) else {names[0]: predictions}
     answers = {name: np.ravel(predicted[name]) for name in names}
     for name, values in features.items():
-        if name == LABEL or name.startswith(RIVAL_PREFIX):
+        if name in (LABEL, GROUP) or name.startswith(RIVAL_PREFIX):
             answers[name.removeprefix(RIVAL_PREFIX)] = values
     return answers
 

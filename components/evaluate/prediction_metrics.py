@@ -15,19 +15,16 @@ AUC is the Mann–Whitney statistic (Hanley & McNeil, "The Meaning and Use of th
 Curve", Radiology 1982), counted in cells of s that are 0.01 wide: inside one cell scores are equal.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 
 from components.evaluate.gate import NOT_ORDERED, difference_name
 from components.evaluate.household_slices import LABEL
+from components.evaluate.jackknife import GROUP, Floats, JackknifeFn
 from components.evaluate.rank_metrics import EXAMPLES
-
-Floats = npt.NDArray[np.float64]
 
 METRICS = {"rating": ("rmse", "mae"), "click": ("auc", "log_loss", "calibration")}
 _CELLS, _CELL = 4096, 0.01  # log-odds from −20.48 to 20.48; what lies beyond is in the end cells
@@ -74,18 +71,19 @@ def _computations(
 
 
 class _LabelAndAnswers(metric_types.Preprocessor):  # type: ignore[misc]
-    """Turns one household's examples within one slice into rows: labels, then answers by model."""
+    """Turns one household's examples within one slice into its group and rows: labels, answers."""
 
     def __init__(self, models: list[str]) -> None:
         super().__init__(models=tuple(models))
         self._names = [LABEL, *models]
 
-    def process(self, extracts: tfma.types.Extracts) -> Iterator[Floats]:
+    def process(self, extracts: tfma.types.Extracts) -> Iterator[tuple[int, Floats]]:
         answers = extracts[tfma.PREDICTIONS_KEY]
-        yield np.stack([np.asarray(answers[name], np.float64) for name in self._names])
+        rows = np.stack([np.asarray(answers[name], np.float64) for name in self._names])
+        yield int(answers[GROUP][0]), rows
 
 
-class _Errors(beam.CombineFn):  # type: ignore[misc]
+class _Errors(JackknifeFn):
     """Sums over examples, then figures of the sums: one row of an array for each model."""
 
     width = 0
@@ -97,34 +95,25 @@ class _Errors(beam.CombineFn):  # type: ignore[misc]
         metrics: tuple[str, ...],
         negatives: int,
     ) -> None:
-        self._keys, self._models, self._metrics, self._negatives = keys, models, metrics, negatives
+        super().__init__(keys, (models, 1 + self.width))
+        self._models, self._metrics, self._negatives = models, metrics, negatives
 
-    def create_accumulator(self) -> Floats:
-        return np.zeros((self._models, 1 + self.width))
-
-    def add_input(self, accumulator: Floats, element: Floats) -> Floats:
-        label, answers = element[0], element[1:]
+    def sums(self, answers: Floats) -> Floats:
+        label, predicted = answers[0], answers[1:]
         count = np.full((self._models, 1), float(len(label)))
-        added: Floats = np.concatenate([count, self.sums(label, answers)], axis=1)
-        return accumulator + added
+        return np.concatenate([count, self.errors(label, predicted)], axis=1)
 
-    def merge_accumulators(self, accumulators: Iterable[Floats]) -> Floats:
-        total: Floats = np.sum(list(accumulators), axis=0)
-        return total
-
-    def extract_output(self, accumulator: Floats) -> dict[tfma.metrics.MetricKey, float]:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            figures = self.figures(accumulator[:, 0], accumulator[:, 1:])
+    def figures(self, sums: Floats) -> Floats:
+        figures = self.of_errors(sums[:, 0], sums[:, 1:])
         ordered = [n for n, metric in enumerate(self._metrics) if metric not in NOT_ORDERED]
         leads = (figures[0] - figures[1:])[:, ordered]
-        values = [accumulator[0, 0], *figures.ravel(), *leads.ravel()]
-        return dict(zip(self._keys, map(float, values), strict=True))
+        return np.concatenate([sums[0, :1], figures.ravel(), leads.ravel()])
 
-    def sums(self, label: Floats, answers: Floats) -> Floats:
+    def errors(self, label: Floats, answers: Floats) -> Floats:
         """Return what is added up, [models, width], of labels [n] and answers [models, n]."""
         raise NotImplementedError
 
-    def figures(self, count: Floats, sums: Floats) -> Floats:
+    def of_errors(self, count: Floats, sums: Floats) -> Floats:
         """Return the metrics, [models, metrics]."""
         raise NotImplementedError
 
@@ -132,18 +121,18 @@ class _Errors(beam.CombineFn):  # type: ignore[misc]
 class _RatingErrors(_Errors):
     width = 2
 
-    def sums(self, label: Floats, answers: Floats) -> Floats:
+    def errors(self, label: Floats, answers: Floats) -> Floats:
         error = answers - label
         return np.stack([np.square(error).sum(axis=1), np.abs(error).sum(axis=1)], axis=1)
 
-    def figures(self, count: Floats, sums: Floats) -> Floats:
+    def of_errors(self, count: Floats, sums: Floats) -> Floats:
         return np.stack([np.sqrt(sums[:, 0] / count), sums[:, 1] / count], axis=1)
 
 
 class _ClickErrors(_Errors):
     width = 2 + 2 * _CELLS
 
-    def sums(self, label: Floats, answers: Floats) -> Floats:
+    def errors(self, label: Floats, answers: Floats) -> Floats:
         odds = answers - np.log(self._negatives)
         loss = np.logaddexp(0.0, np.where(label > 0, -odds, odds)).sum(axis=1)
         chance = (1.0 / (1.0 + np.exp(-odds))).sum(axis=1)
@@ -152,7 +141,7 @@ class _ClickErrors(_Errors):
         cells = [np.bincount(row, minlength=2 * _CELLS) for row in place]
         return np.concatenate([np.stack([loss, chance], axis=1), np.stack(cells)], axis=1)
 
-    def figures(self, count: Floats, sums: Floats) -> Floats:
+    def of_errors(self, count: Floats, sums: Floats) -> Floats:
         negative, positive = np.split(sums[:, 2:], 2, axis=1)
         below = np.cumsum(negative, axis=1) - negative
         events = positive.sum(axis=1)

@@ -10,17 +10,15 @@ Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TO
 Krichene & Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020, §3.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 
 from components.evaluate.gate import difference_name
-
-Sums = npt.NDArray[np.float64]
+from components.evaluate.jackknife import GROUP, Floats, JackknifeFn
 
 EXAMPLES = "examples"
 
@@ -70,42 +68,37 @@ def _computations(models: list[str], k: int, name: str) -> list[metric_types.Met
     keys += [tfma.metrics.MetricKey(m, model_name=n) for n in named for m in metric_names(k)]
     return [
         metric_types.MetricComputation(
-            keys=keys, preprocessors=[_SumGains(models, k)], combiner=_MeanGains(keys, len(models))
+            keys=keys,
+            preprocessors=[_GroupAndRanks(models)],
+            combiner=_MeanGains(keys, len(models), k),
         )
     ]
 
 
-class _SumGains(metric_types.Preprocessor):  # type: ignore[misc]
-    """Turns one household's ranks within one slice into a row: examples, then sums by model."""
+class _GroupAndRanks(metric_types.Preprocessor):  # type: ignore[misc]
+    """Turns one household's examples within one slice into its group and ranks [models, n]."""
 
-    def __init__(self, models: list[str], k: int) -> None:
-        super().__init__(models=tuple(models), k=k)
+    def __init__(self, models: list[str]) -> None:
+        super().__init__(models=tuple(models))
+        self._models = models
+
+    def process(self, extracts: tfma.types.Extracts) -> Iterator[tuple[int, Floats]]:
+        answers = extracts[tfma.PREDICTIONS_KEY]
+        yield int(answers[GROUP][0]), np.stack([answers[model] for model in self._models])
+
+
+class _MeanGains(JackknifeFn):
+    """Means of sums: examples, then the three gains of each model."""
+
+    def __init__(self, keys: list[tfma.metrics.MetricKey], models: int, k: int) -> None:
+        super().__init__(keys, (1 + 3 * models,))
         self._models, self._k = models, k
 
-    def process(self, extracts: tfma.types.Extracts) -> Iterator[Sums]:
-        ranks = extracts[tfma.PREDICTIONS_KEY]
-        sums = [gains(ranks[model], k=self._k).sum(axis=0) for model in self._models]
-        yield np.concatenate([[float(len(ranks[self._models[0]]))], *sums])
+    def sums(self, answers: Floats) -> Floats:
+        added = [gains(ranks, k=self._k).sum(axis=0) for ranks in answers]
+        return np.concatenate([[float(answers.shape[1])], *added])
 
-
-class _MeanGains(beam.CombineFn):  # type: ignore[misc]
-    def __init__(self, keys: list[tfma.metrics.MetricKey], models: int) -> None:
-        self._keys, self._models = keys, models
-
-    def create_accumulator(self) -> Sums:
-        return np.zeros(1 + 3 * self._models)
-
-    def add_input(self, accumulator: Sums, element: Sums) -> Sums:
-        return accumulator + element
-
-    def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
-        total: Sums = np.sum(list(accumulators), axis=0)
-        return total
-
-    def extract_output(self, accumulator: Sums) -> dict[tfma.metrics.MetricKey, float]:
-        examples = accumulator[0]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = (accumulator[1:] / examples).reshape(self._models, 3)
+    def figures(self, sums: Floats) -> Floats:
+        means = (sums[1:] / sums[0]).reshape(self._models, 3)
         leads = means[0] - means[1:]
-        values = [examples, *means.ravel(), *leads.ravel()]
-        return dict(zip(self._keys, map(float, values), strict=True))
+        return np.concatenate([sums[:1], means.ravel(), leads.ravel()])

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio import tensor_adapter
 
@@ -94,10 +95,10 @@ def count_rows(file: Path, plan: FeaturePlan) -> int:
         return int(parquet.metadata.num_rows)
 
 
-def record_batches(file: Path, plan: FeaturePlan, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Read one Parquet file as record batches of list columns."""
+def record_batches(file: str, plan: FeaturePlan, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Read one Parquet file, a path or gs://, as record batches of list columns."""
     fields = arrow_schema(plan)
-    with pq.ParquetFile(file) as parquet:
+    with FileSystems.open(file) as opened, pq.ParquetFile(opened) as parquet:
         for batch in parquet.iter_batches(batch_rows, columns=list(plan.names)):
             lists = [as_lists(batch[field.name], field.type.value_type) for field in fields]
             yield pa.RecordBatch.from_arrays(lists, schema=fields)
@@ -106,7 +107,7 @@ def record_batches(file: Path, plan: FeaturePlan, batch_rows: int) -> Iterator[p
 class ReadSplit(beam.PTransform):  # type: ignore[misc]  # beam ships no types
     """Read files of one split as a collection of record batches; a file is the unit of work."""
 
-    def __init__(self, files: list[Path], plan: FeaturePlan, batch_rows: int) -> None:
+    def __init__(self, files: list[str], plan: FeaturePlan, batch_rows: int) -> None:
         """Remember what to read; nothing is opened before the pipeline runs."""
         super().__init__()
         self._files, self._plan, self._batch_rows = files, plan, batch_rows

@@ -23,7 +23,7 @@ def preprocess(
         events: Parquet, split into train, eval and test.
         schema: tensorflow_metadata Schema of the events, text proto.
         transform_graph: TensorFlow Transform output.
-        beam_options: Beam pipeline options, for example --runner=FlinkRunner.
+        beam_options: Beam pipeline options, see docs/beam.md; empty = in this process.
         vocabulary_size: Most entries of one vocabulary.
         min_frequency: Events an entry needs to be in its vocabulary.
         oov_buckets: Buckets for unknown entries.

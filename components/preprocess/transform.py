@@ -1,7 +1,6 @@
 """Fit the transform graph: one Beam pass over the train split's columns."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +8,9 @@ import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from components.beam_exchange import exchange
 from components.beam_runner import pipeline_options
 from components.errors import InputError
 from components.preprocess.batches import ReadSplit, adapter_config, count_rows, split_files
@@ -95,22 +96,23 @@ def fit_transform_graph(
         schema_path: Schema of the events, text proto.
         transform_graph_dir: Output folder, read by `tft.TFTransformOutput`.
         settings: Limits of vocabularies, buckets and n-grams.
-        beam_options: Beam pipeline options, for example `["--runner=FlinkRunner"]`; empty runs
-            everything in this process.
+        beam_options: Beam pipeline options, as docs/beam.md says; empty runs everything in this
+            process.
 
     Returns:
         Rows of the train split.
 
     Raises:
-        InputError: If the split is missing or empty, or does not fit the schema.
+        InputError: If the split is missing or empty, or does not fit the schema, or an option is
+            not valid.
     """
+    options = pipeline_options(beam_options)
     plan = plan_features(read_schema(schema_path))
     files = split_files(events_dir / "train")
     rows = sum(count_rows(file, plan) for file in files)
     if rows == 0:
         raise InputError(str(events_dir / "train"), "0 rows", "at least one event")
-    with tempfile.TemporaryDirectory() as scratch:
-        _run(files, plan, transform_graph_dir, settings, beam_options, scratch)
+    _run(files, plan, transform_graph_dir, settings, options)
     _log.info("preprocess: %s rows, %d features", f"{rows:,}", len(plan.names))
     return rows
 
@@ -120,13 +122,13 @@ def _run(
     plan: FeaturePlan,
     transform_graph_dir: Path,
     settings: PreprocessSettings,
-    beam_options: Sequence[str],
-    scratch: str,
+    options: PipelineOptions,
 ) -> None:
-    options = pipeline_options(beam_options)
-    temporary = options.get_all_options().get("temp_location") or scratch
-    with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=temporary):
-        batches = pipeline | ReadSplit(files, plan, settings.batch_rows)
-        analyze = tft_beam.AnalyzeDataset(preprocessing_fn(plan, settings))
-        graph = (batches, adapter_config(plan)) | analyze
-        _ = graph | tft_beam.WriteTransformFn(str(transform_graph_dir))
+    with exchange(options) as shared, shared.take(transform_graph_dir, "transform_graph") as graph:
+        read = [shared.give(file, f"train/{file.name}") for file in files]
+        context = tft_beam.Context(temp_dir=shared.path("tft"))
+        with beam.Pipeline(options=options) as pipeline, context:
+            batches = pipeline | ReadSplit(read, plan, settings.batch_rows)
+            analyze = tft_beam.AnalyzeDataset(preprocessing_fn(plan, settings))
+            fitted = (batches, adapter_config(plan)) | analyze
+            _ = fitted | tft_beam.WriteTransformFn(graph)
