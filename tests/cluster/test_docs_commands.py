@@ -65,6 +65,7 @@ def test_commands_on_a_cluster(api_server, namespace, emulator, tmp_path_factory
     pair = key_pair()
     for name, key in zip(("new_private.pem", "trusted.pem"), pair, strict=True):
         (folder / name).write_text(key)
+    (folder / "webhook.txt").write_text("https://chat.example/hook")
     admin = cluster_of(api_server.kubeconfig)
     with stand_in(api_server, namespace, "knative") as controllers:
         platform = connected(controllers)
