@@ -83,6 +83,7 @@ def publish(made: Path, model_dir: Path, folder: Path, *, max_drop: float) -> di
             thresholds=THRESHOLDS,
             table_format="int8",
             max_drop=max_drop,
+            beam_options=[],
             service="shop",
             platform=platform,
             namespace="default",
