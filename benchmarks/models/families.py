@@ -26,8 +26,6 @@ from components.evaluate.gate import OVERALL
 from components.evaluate.household_slices import RIVAL_PREFIX
 from components.evaluate.rank_metrics import RankMetrics, metric_names
 from components.evaluate.tables import comparison, slice_table
-from components.preprocess.settings import PreprocessSettings
-from components.preprocess.transform import fit_transform_graph
 from components.train.fit import train
 from components.train.models.registry import MODELS
 from components.train.settings import TrainSettings
@@ -38,21 +36,7 @@ DEFAULT_MODEL = TrainSettings().model
 OF_RATINGS = ("rating_factorization",)
 
 
-def transform_graph(data: Prepared) -> Path:
-    """Return the fitted transform graph; the first call fits it."""
-    folder = FOLDER / "transform_graph"
-    if not folder.is_dir():
-        fit_transform_graph(
-            events_dir=data.events_dir,
-            schema_path=data.schema_path,
-            transform_graph_dir=folder,
-            settings=PreprocessSettings(),
-            beam_options=[],
-        )
-    return folder
-
-
-def trained(name: str, data: Prepared, graph_dir: Path) -> Path:
+def trained(name: str, data: Prepared) -> Path:
     """Return the folder of a family's SavedModel and of what its training took."""
     folder = FOLDER / name
     if (folder / "summary.json").is_file():
@@ -62,7 +46,7 @@ def trained(name: str, data: Prepared, graph_dir: Path) -> Path:
         events_dir=data.events_dir,
         catalogue_dir=data.catalogue_dir,
         schema_path=data.schema_path,
-        transform_graph_dir=graph_dir,
+        transform_graph_dir=data.transform_graph_dir,
         model_dir=folder / "model",
         report_path=folder / "training_report.html",
         log_dir=folder / "logs",
@@ -88,8 +72,7 @@ def main() -> None:
     )  # fmt: skip
     given = parser.parse_args()
     data = prepare()
-    graph_dir = transform_graph(data)
-    folders = {name: trained(name, data, graph_dir) for name in given.models}
+    folders = {name: trained(name, data) for name in given.models}
     examples = make_examples(
         data.events_dir, data.catalogue_dir, settings=ExampleSettings(max_examples=given.examples)
     )
