@@ -12,7 +12,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster.daemon import Daemon, free_port
+from tests.cluster.daemon import Daemon
+from tests.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 _START_S = 300.0

@@ -9,7 +9,7 @@ from components.beam_exchange import exchange
 from components.beam_runner import has_workers_elsewhere, pipeline_options
 from components.errors import InputError
 from tests.beam.jars import check
-from tests.cluster.daemon import free_port
+from tests.ports import free_port
 from tests.storage_server import running_storage
 
 FLINK = ["--runner=FlinkRunner", "--flink_master=flink.example:8081"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.certificates import Authority, KeyPair, token_signing_key
-from tests.cluster.daemon import Daemon, free_port, is_up
+from tests.cluster.daemon import Daemon, is_up
+from tests.ports import free_port
 
 _START_TIMEOUT_S = 120.0
 SERVICE_CIDR = "10.96.0.0/16"

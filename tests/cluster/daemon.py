@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -100,14 +99,6 @@ class Daemon:
         """Return the last lines of the log, with its path."""
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return "\n".join([f"--- {self.log}", *(line[:_TAIL_WIDTH] for line in lines)])
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_up(url: str, context: ssl.SSLContext | None = None) -> bool:

@@ -9,8 +9,9 @@ from kubernetes import dynamic
 
 from tests.cluster.api_server import ApiServer
 from tests.cluster.binaries import module_dirs
-from tests.cluster.daemon import Daemon, free_port, is_up
+from tests.cluster.daemon import Daemon, is_up
 from tests.cluster.manifests import KSERVE, Manifest, apply, connect, read
+from tests.ports import free_port
 
 NAMESPACE = "kserve"
 GATEWAY = ("kserve", "kserve-ingress-gateway")

@@ -12,8 +12,9 @@ import yaml
 
 from tests.cluster.api_server import ApiServer
 from tests.cluster.binaries import module_dirs
-from tests.cluster.daemon import Daemon, free_port
+from tests.cluster.daemon import Daemon
 from tests.cluster.manifests import Manifest, apply, connect, read
+from tests.ports import free_port
 
 _FAULTS = Path(__file__).with_name("faults.yaml")
 _KWOK = "sigs.k8s.io/kwok"

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from serving.platform.cluster import JSON, ApiError, Cluster, path
-from tests.serving.ports import free_port
+from tests.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 _SERVER = _ROOT / "tests" / "serving" / "faulty_server.py"

@@ -4,7 +4,7 @@ import pytest
 
 from components.notify.webhook import Undelivered, send
 from tests.notify.receiver import SECRET
-from tests.serving.ports import free_port
+from tests.ports import free_port
 
 NOTICE = {"text": "✅ done"}
 

@@ -18,9 +18,9 @@ from serving.platform.local import LocalPlatform
 from serving.platform.metric_profiles import KNATIVE_1_19, SHOPFLOW, MetricProfile
 from serving.platform.prometheus import PrometheusSource
 from serving.platform.prometheus_api import PrometheusSettings
+from tests.ports import free_port
 from tests.rollout.test_rollout_live import NORMAL_MS, Shop, Traffic
 from tests.serving.exporter import Exporter
-from tests.serving.ports import free_port
 from tests.serving.prometheus_server import PrometheusServer
 
 POLICY = RolloutPolicy(steps=(30, 100), min_requests=60, alpha=1e-4, poll_s=0.2, step_timeout_s=120)

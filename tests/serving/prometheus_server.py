@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.serving.ports import free_port
+from tests.ports import free_port
 
 SCRAPE_S = 0.25
 

@@ -1,7 +1,6 @@
 """A real Redis on loopback, for the tests that need one."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 import redis
+
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,7 @@ def running_redis(password: str = "") -> Iterator[RedisProcess]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian package redis-server)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     words += ["--requirepass", password] if password else []
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)

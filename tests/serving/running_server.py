@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,15 +11,15 @@ from pathlib import Path
 
 import httpx
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
 def running_server(module: str, *options: str, **environment: str) -> Iterator[httpx.Client]:
     """Start `python -m module` on a free port, wait until it is ready, and end it by SIGTERM."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", module, *options, "--http_port", str(port)],
         cwd=ROOT,

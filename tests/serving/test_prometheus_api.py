@@ -16,7 +16,7 @@ import yaml
 from serving.platform import PlatformError
 from serving.platform.counter_growth import Series
 from serving.platform.prometheus_api import PrometheusApi, PrometheusSettings
-from tests.serving.ports import free_port
+from tests.ports import free_port
 from tests.serving.prometheus_server import PrometheusServer
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from tests.ports import free_port
 from tests.serving.running_server import ROOT
 from tests.serving.transformer_client import (
     INFER,
@@ -44,9 +45,7 @@ def test_cache_that_is_down_is_a_miss_and_lookups_may_be_told_to_go_without(
 @contextmanager
 def stub(*options: str, **environment: str) -> Iterator[str]:
     """A light server that speaks enough of v1; its host and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "tests/serving/stub_server.py"), *options],
         env={**os.environ, "PORT": str(port), **environment},

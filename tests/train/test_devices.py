@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from components.errors import InputError
 from components.train.devices import Devices, read_cluster
 from components.train.fit import train
 from components.train.settings import DeviceSettings, TrainSettings
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 # What a TFJob of two workers gives its second.
@@ -104,12 +104,6 @@ def test_a_cluster_that_is_none_is_refused(text: str) -> None:
         read_cluster(text)
 
 
-def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
-
-
 def wait_for(condition: Callable[[], bool], workers: list["subprocess.Popen[str]"]) -> None:
     while not condition():
         assert all(worker.poll() is None for worker in workers)
@@ -122,7 +116,7 @@ def test_two_workers_of_which_one_is_killed_end_as_one_device_does(
     checkpoints = tmp_path / "checkpoints"
 
     def start() -> list["subprocess.Popen[str]"]:
-        addresses = [free_address(), free_address()]
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         return [
             start_training(
                 shop_artifacts,
