@@ -12,7 +12,8 @@ import tensorflow as tf
 from components.errors import InputError
 from components.train.closed_form import refuse_too_many_items
 from components.train.fit import TrainSummary, train
-from components.train.models.linear_autoencoder import ease_weights
+from components.train.interactions import Interactions
+from components.train.models.linear_autoencoder import denoising_weights, taken_items
 from components.train.settings import TrainSettings
 from tests.train.test_training import next_step_ranks
 
@@ -46,14 +47,16 @@ def fitted(
     return folder, run(shop_artifacts, folder, l2=20, recency=1)
 
 
-def test_the_weights_are_those_that_reproduce_best() -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_the_weights_are_those_that_reproduce_best(dropout: float) -> None:
     random = np.random.default_rng(0)
     taken = (random.random((40, 6)) < 0.4).astype(np.float64)
-    weights, unexplained = ease_weights(scipy.sparse.csr_array(taken), l2=3.0)
+    weights, unexplained = denoising_weights(scipy.sparse.csr_array(taken), l2=3.0, dropout=dropout)
     for item in range(6):
         # Column j of W is the ridge regression of item j on the other items.
         others = np.delete(taken, item, axis=1)
-        ridge = np.linalg.solve(others.T @ others + 3.0 * np.eye(5), others.T @ taken[:, item])
+        penalty = 3.0 * np.eye(5) + dropout / (1 - dropout) * np.diag((others**2).sum(axis=0))
+        ridge = np.linalg.solve(others.T @ others + penalty, others.T @ taken[:, item])
         np.testing.assert_allclose(np.delete(weights[:, item], item), ridge, rtol=1e-5)
         assert weights[item, item] == 0
     rest = ((taken - taken @ weights) ** 2).sum() / (taken**2).sum()
@@ -128,4 +131,35 @@ def test_a_size_that_no_memory_holds_is_refused_in_one_line() -> None:
 
 def test_weights_that_do_not_exist_are_refused() -> None:
     with pytest.raises(InputError, match="l2: found 0, .* no inverse, expected a larger one"):
-        ease_weights(scipy.sparse.csr_array(np.ones((3, 2))), l2=0.0)
+        denoising_weights(scipy.sparse.csr_array(np.ones((3, 2))), l2=0.0, dropout=0.0)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
+def test_a_dropout_that_is_no_share_is_refused(dropout: float) -> None:
+    with pytest.raises(InputError, match="dropout: found .*, expected 0 or more, and less than 1"):
+        denoising_weights(scipy.sparse.csr_array(np.ones((3, 2))), l2=1.0, dropout=dropout)
+
+
+def test_dropout_is_the_penalty_of_a_mean_over_many_masks() -> None:
+    random = np.random.default_rng(1)
+    taken = (random.random((60, 4)) < 0.5).astype(np.float64)
+    weights, _ = denoising_weights(scipy.sparse.csr_array(taken), l2=0.001, dropout=0.3)
+    copies = np.tile(taken, (20_000, 1))
+    # Kept entries stand for the dropped ones, so that a mask's mean is X itself.
+    masked = copies * (random.random(copies.shape) >= 0.3) / 0.7
+    for item in range(4):
+        others = np.delete(masked, item, axis=1)
+        best = np.linalg.lstsq(others, copies[:, item], rcond=None)[0]
+        np.testing.assert_allclose(np.delete(weights[:, item], item), best, atol=0.005)
+
+
+def test_an_active_user_weighs_less() -> None:
+    # Users 0, 1 and 3 take 1, 4 and 2 items of the 5 with weights; user 2 takes a later one alone.
+    owner, item = np.array([[0, 1, 1, 1, 1, 1, 2, 3, 3], [0, 0, 1, 1, 2, 3, 5, 3, 4]], np.int32)
+    events = Interactions(owner, owner, item, np.arange(9))
+    taken = taken_items(events, items=5, activity=0.5).toarray()
+    weight = np.array([1.0, 4**-0.5, 2**-0.5])
+    weight /= weight.mean()
+    np.testing.assert_allclose(taken[[0, 1, 3]].max(axis=1) ** 2, weight, rtol=1e-6)
+    assert (np.count_nonzero(taken, axis=1) == [1, 4, 0, 2]).all()
+    assert (taken_items(events, items=5, activity=0.0).toarray()[taken > 0] == 1).all()

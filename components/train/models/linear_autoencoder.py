@@ -1,16 +1,21 @@
-"""A linear autoencoder in closed form: EASE, with recency and repeat purchases.
+"""A denoising linear autoencoder in closed form: EASE and DLAE, with recency and repeat purchases.
 
 Task: what does this user take next, given what they took before; the user's id is not read.
 
 Shapes: B queries, L events of history, n items, U users of the train split; weights W [m, m] of the
 m = min(`max_items`, items ever bought) most frequent items.
 
-* Fit: X [U, m] is 1 where a user took an item. The W with a zero diagonal that best reproduces X,
+* Fit: X [U, m] is 1 where a user took an item, D the diagonal of the users' weights,
+  d_u ∝ n_u^−`activity` with mean 1 for a user who took n_u items. The W with a zero diagonal that
+  best reproduces X from an X of which a share p has been dropped at random,
 
-      min_W ‖X − X W‖² + λ ‖W‖²  with  diag(W) = 0,
+      min_W ‖D^½ (X − X W)‖² + ‖Λ^½ W‖²  with  diag(W) = 0,
+      Λ = λI + p / (1 − p) · diag(XᵀDX),
 
-  is  W_ij = −P_ij / P_jj  for i ≠ j,  P = (XᵀX + λI)⁻¹  (Steck, "Embarrassingly Shallow
-  Autoencoders for Sparse Data", WWW 2019, eq. 8). λ is `l2`.
+  is  W_ij = −P_ij / P_jj  for i ≠ j,  P = (XᵀDX + Λ)⁻¹. λ is `l2`, p is `dropout`; p = 0 and
+  D = I are EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, eq. 8),
+  p > 0 is its denoising sibling (Steck, "Autoencoders that don't overfit towards the Identity",
+  NeurIPS 2020, section 3).
 * Query: x_j = Σ_{events e of the history with item j} (1 + age(e))^−`recency`, where age is the
   number of events since: what was taken often and lately weighs most.
 * Score: s(h, i) = Σ_j x_j W_ji + `repeat` · x_i + `prior` · c_i / max c, where c_i counts the train
@@ -19,7 +24,7 @@ m = min(`max_items`, items ever bought) most frequent items.
   prior orders what the history says nothing about: every item for a stranger, and the items beyond
   the m for everyone.
 
-Loss shown: ‖X − XW‖² / ‖X‖², the share of X that is not reproduced.
+Loss shown: ‖D^½ (X − XW)‖² / ‖D^½ X‖², the share of X that is not reproduced.
 """
 
 import dataclasses
@@ -49,6 +54,10 @@ class LinearAutoencoderHyperparameters(ModelSettings):
 
     Attributes:
         l2: λ, the weight of ‖W‖².
+        dropout: p, the share of X that is dropped before it is to be reproduced, 0 ≤ p < 1: rare
+            items are held back less than by λ, frequent ones more.
+        activity: Power by which a user's weight falls with how many items they took; 0 for equal
+            weights.
         max_items: Most items with weights, m; the model holds m² numbers of 4 bytes.
         history_length: Most recent events that are read.
         recency: Power by which an event's weight falls with its age; 0 for none.
@@ -57,6 +66,8 @@ class LinearAutoencoderHyperparameters(ModelSettings):
     """
 
     l2: float = 1000.0
+    dropout: float = 0.0
+    activity: float = 0.0
     max_items: int = 5_000
     history_length: int = 256
     recency: float = 0.2
@@ -65,6 +76,8 @@ class LinearAutoencoderHyperparameters(ModelSettings):
 
     search_space: ClassVar[Space] = {
         "l2": Range(10.0, 10_000.0, log=True),
+        "dropout": Range(0.0, 0.9),
+        "activity": Range(0.0, 1.0),
         "recency": Range(0.0, 1.0),
         "repeat": Range(0.0, 1.0),
         "prior": Range(0.0001, 0.1, log=True),
@@ -112,8 +125,10 @@ class LinearAutoencoder(ClosedForm):
 
     def fit_events(self, events: Interactions) -> float:
         """See `ClosedForm.fit_events`."""
-        counts = taken_items(events, items=self.weighted)
-        self.item_weights, unexplained = ease_weights(counts, l2=self.settings.l2)
+        taken = taken_items(events, items=self.weighted, activity=self.settings.activity)
+        self.item_weights, unexplained = denoising_weights(
+            taken, l2=self.settings.l2, dropout=self.settings.dropout
+        )
         return unexplained
 
     def index(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -141,61 +156,80 @@ class LinearAutoencoder(ClosedForm):
         return tf.tensor_scatter_nd_add(scores, place, self.settings.repeat * weight)
 
 
-def taken_items(events: Interactions, *, items: int) -> scipy.sparse.csr_array:
-    """Return X, 1 where a user took an item, sparse float32 [users, items]; no later items."""
+def taken_items(events: Interactions, *, items: int, activity: float) -> scipy.sparse.csr_array:
+    """Return D^½ X, sparse float32 [users, items]; no later items. X is 1 where a user took one."""
     taken = events.item < items
     where = (events.owner[taken], events.item[taken])
     shape = (int(events.owner.max()) + 1, items)
     counts = scipy.sparse.csr_array((np.ones(taken.sum(), np.float32), where), shape=shape)
     counts.sum_duplicates()
-    counts.data[:] = 1.0
+    per_user = np.diff(counts.indptr)
+    weight = np.maximum(per_user, 1.0) ** -activity
+    weight /= weight[per_user > 0].mean()
+    counts.data = np.repeat(np.sqrt(weight), per_user).astype(np.float32)
     return counts
 
 
-def regularised_inverse(gram: npt.NDArray[Any], *, l2: float) -> npt.NDArray[Any]:
-    """Return (gram + λI)⁻¹.
+def ridge(gram: npt.NDArray[Any], *, l2: float, dropout: float) -> npt.NDArray[Any]:
+    """Return the diagonal of Λ = λI + p / (1 − p) · diag(gram), [m].
+
+    Raises:
+        InputError: If p is not in 0 ≤ p < 1.
+    """
+    if not 0 <= dropout < 1:
+        raise InputError("hyperparameter dropout", f"{dropout:g}", "0 or more, and less than 1")
+    return np.asarray(l2 + dropout / (1 - dropout) * np.diag(gram))
+
+
+def regularised_inverse(
+    gram: npt.NDArray[Any], diagonal: npt.NDArray[Any], *, l2: float
+) -> npt.NDArray[Any]:
+    """Return (gram + Λ)⁻¹.
 
     Args:
         gram: A symmetric matrix [m, m] in Fortran order, float32 or float64; it is overwritten.
-        l2: λ.
+        diagonal: Of Λ, [m].
+        l2: λ in it, which an error names.
 
     Raises:
         InputError: If there is no inverse.
     """
-    gram[np.diag_indices_from(gram)] += l2
+    gram[np.diag_indices_from(gram)] += diagonal
     factorise, invert = scipy.linalg.lapack.get_lapack_funcs(("potrf", "potri"), (gram,))
     factor, failed = factorise(gram, lower=1, overwrite_a=1)
     if failed:
-        raise InputError("hyperparameter l2", f"{l2:g}, XᵀX + λI has no inverse", "a larger one")
+        raise InputError("hyperparameter l2", f"{l2:g}, XᵀX + Λ has no inverse", "a larger one")
     inverse, _ = invert(factor, lower=1, overwrite_c=1)
     inverse = np.tril(inverse)
     inverse += np.tril(inverse, -1).T
     return np.asarray(inverse)
 
 
-def ease_weights(
-    taken: scipy.sparse.csr_array, *, l2: float
+def denoising_weights(
+    taken: scipy.sparse.csr_array, *, l2: float, dropout: float
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Solve for the weights.
 
     Args:
-        taken: X, [users, m].
+        taken: D^½ X, [users, m].
         l2: λ.
+        dropout: p.
 
     Returns:
-        W, float32 [m, m], and ‖X − XW‖² / ‖X‖².
+        W, float32 [m, m], and ‖D^½ (X − XW)‖² / ‖D^½ X‖².
 
     Raises:
-        InputError: If XᵀX + λI is singular.
+        InputError: If XᵀDX + Λ is singular, or p no share.
     """
     gram = np.asfortranarray((taken.T @ taken).toarray(), np.float64)
     total = float(np.trace(gram))
-    inverse = regularised_inverse(gram, l2=l2)
+    penalty = ridge(gram, l2=l2, dropout=dropout)
+    inverse = regularised_inverse(gram, penalty, l2=l2)
     diagonal = np.diag(inverse).copy()
-    # ‖X − XW‖² = Σ_j (P_jj − λ ‖P_·j‖²) / P_jj², because X − XW = X P diag(1/P_jj) and
-    # P XᵀX P = P − λ P².
-    squares = np.einsum("ij,ij->j", inverse, inverse)
-    unexplained = float(((diagonal - l2 * squares) / diagonal**2).sum()) / max(total, 1.0)
+    # ‖D^½ (X − XW)‖² = Σ_j (P_jj − Σ_i Λ_ii P_ij²) / P_jj², because X − XW = X P diag(1/P_jj) and
+    # P XᵀDX P = P − P Λ P.
+    squares = np.einsum("ij,i,ij->j", inverse, penalty, inverse)
+    unexplained = float(((diagonal - squares) / diagonal**2).sum()) / max(total, 1.0)
     inverse /= -diagonal
     np.fill_diagonal(inverse, 0.0)
     return inverse.astype(np.float32), unexplained

@@ -13,7 +13,8 @@ Shapes: U users, E events that have a predecessor, m items with weights, as in
       min_W α ‖X − X W‖² + ‖T − S W‖² + λ ‖W‖²  with  diag(W) = 0,
 
   is  W = P R − P diag(μ),  P = (α XᵀX + SᵀS + λI)⁻¹,  R = α XᵀX + SᵀT,  μ_j = (P R)_jj / P_jj.
-  α is `together`, λ is `l2`.
+  α is `together`, λ is `l2`. `activity` and `dropout` are those of `linear_autoencoder.py`: D
+  stands between Xᵀ and X, and p / (1 − p) · diag(α XᵀDX + SᵀS) beside λI.
 
 Model: SLIST of Choi et al., "Session-aware Linear Item-Item Models for Session-based
 Recommendation" (WWW 2021), with the next item alone as T; the zero diagonal is that of Steck (WWW
@@ -36,6 +37,7 @@ from components.train.models.linear_autoencoder import (
     LinearAutoencoder,
     LinearAutoencoderHyperparameters,
     regularised_inverse,
+    ridge,
     taken_items,
 )
 
@@ -78,12 +80,11 @@ class Slist(LinearAutoencoder):
         if not len(place):
             raise InputError("train split", "no user with two events", "sequences to learn from")
         before, following = self.steps(events, place)
-        taken = taken_items(events, items=self.weighted)
+        taken = taken_items(events, items=self.weighted, activity=self.settings.activity)
         both = (self.settings.together * (taken.T @ taken)).tocsr()
-        inverse = regularised_inverse(
-            np.asfortranarray((both + before.T @ before).toarray(), np.float32),
-            l2=self.settings.l2,
-        )
+        gram = np.asfortranarray((both + before.T @ before).toarray(), np.float32)
+        penalty = ridge(gram, l2=self.settings.l2, dropout=self.settings.dropout)
+        inverse = regularised_inverse(gram, penalty, l2=self.settings.l2)
         weights = inverse @ (both + before.T @ following).toarray().astype(np.float32)
         inverse *= np.diag(weights) / np.diag(inverse)
         weights -= inverse
