@@ -95,16 +95,31 @@ def cut_baskets(
     end = np.append(start[1:], count)
     user_start = np.flatnonzero(new_user)
     history_start = user_start[np.cumsum(new_user)[start] - 1]
-    # Users are laid out one after the other on one time line, so one search serves them all.
-    origin = events.time_us.min()
-    span = int(events.time_us.max() - origin) + 1
-    ordinal = np.cumsum(new_user, dtype=np.int64) - 1
-    line = ordinal * span + (events.time_us - origin)
     gap = np.broadcast_to(np.asarray(gap_us, np.int64), (count,))[start]
-    seen_until = np.maximum(line[start] - gap, ordinal[start] * span)
-    history_end = np.searchsorted(line, seen_until, side="left")
+    history_end = _first_not_before(
+        events.time_us, history_start, start, events.time_us[start] - gap
+    )
     baskets = Baskets(events.user[start], history_start, history_end, start, end)
     return baskets if since_us is None else select(baskets, events.time_us[start] >= since_us)
+
+
+def _first_not_before(time_us: Int64, low: Int64, high: Int64, until_us: Int64) -> Int64:
+    """Return the first event of each slice whose time is not before a moment, else the slice's end.
+
+    A binary search in all slices at once. One search over (user, time) as a single number would not
+    do: microseconds of some years times ten thousand users do not fit into 64 bits.
+
+    Args:
+        time_us: Times, in order inside each slice, [events].
+        low: First event of each slice, [slices].
+        high: One past its last event, which is an event, too, [slices].
+        until_us: The moment, [slices].
+    """
+    while (low < high).any():
+        middle = (low + high) // 2
+        before = (low < high) & (time_us[middle] < until_us)
+        low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+    return low
 
 
 def select(baskets: Baskets, index: npt.NDArray[np.bool_] | Int64 | slice) -> Baskets:

@@ -1,6 +1,13 @@
 import numpy as np
 
-from components.train.interactions import Interactions, cut_baskets, histories, labels, select
+from components.train.interactions import (
+    DAY_US,
+    Interactions,
+    cut_baskets,
+    histories,
+    labels,
+    select,
+)
 
 
 def log_of_two_users() -> Interactions:
@@ -37,6 +44,18 @@ def test_a_gap_hides_what_is_too_recent() -> None:
     assert histories(events, cut_baskets(events, gap_us=10), length=2).tolist() == [
         [-1, -1], [-1, -1], [-1, 1], [-1, -1], [-1, 5],
     ]  # fmt: skip
+
+
+def test_many_users_over_many_years_keep_their_own_histories() -> None:
+    # 40,000 users × 24 years are 3 · 10¹⁹ µs, and 64 bits hold 9 · 10¹⁸.
+    users, years_us = 40_000, 24 * 365 * DAY_US
+    owner = np.repeat(np.arange(users, dtype=np.int32), 2)
+    time_us = np.tile(np.array([0, years_us], np.int64), users)
+    events = Interactions(owner, owner, np.arange(2 * users, dtype=np.int32), time_us)
+    seen = histories(events, cut_baskets(events), length=1)[:, 0]
+    # The first event of a user has nothing before it, the second one has the first.
+    assert (seen[0::2] == -1).all()
+    assert (seen[1::2] == events.item[0::2]).all()
 
 
 def test_no_label_is_ever_in_its_own_history() -> None:
