@@ -155,9 +155,14 @@ def last_items(events: Interactions, start: Int64, end: Int64, *, length: int) -
 
 def whole_users(events: Interactions) -> Baskets:
     """Return one basket per user with all the user's events, which are its history, too."""
-    start = np.flatnonzero(np.diff(events.owner, prepend=-1) != 0)
-    end = np.append(start[1:], len(events))
+    start, end = user_slices(events)
     return Baskets(events.user[start], start, end, start, end)
+
+
+def user_slices(events: Interactions) -> tuple[Int64, Int64]:
+    """Return the first event of each user and one past the last, [users] both."""
+    start = np.flatnonzero(np.diff(events.owner, prepend=-1) != 0)
+    return start, np.append(start, len(events))[1:]
 
 
 def labels(events: Interactions, baskets: Baskets) -> tuple[Int32, Int32]:

@@ -25,7 +25,13 @@ import tensorflow as tf
 
 from components.errors import InputError
 from components.train.hyperparameters import Hyperparameters
-from components.train.interactions import Int32, Int64, Interactions, last_items
+from components.train.interactions import (
+    Int32,
+    Int64,
+    Interactions,
+    last_items,
+    user_slices,
+)
 from components.train.items import ItemTable
 from components.train.noise import Noise
 from components.train.retrieval import Stepped
@@ -185,8 +191,7 @@ def cut_sequences(events: Interactions, *, length: int) -> tuple[Int64, Int64]:
     Returns:
         First event and one past the last event of each piece, [pieces] both.
     """
-    user_start = np.flatnonzero(np.diff(events.owner, prepend=-1) != 0)
-    user_end = np.append(user_start[1:], len(events))
+    user_start, user_end = user_slices(events)
     pieces = -(-(user_end - user_start - 1) // length)
     number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     end = np.repeat(user_end, pieces) - number * length

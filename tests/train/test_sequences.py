@@ -89,6 +89,15 @@ def test_a_log_without_sequences_is_refused(name: str) -> None:
         model.fit_events(events) if name == "slist" else model.prepare([events])
 
 
+@pytest.mark.parametrize("name", STEPPED)
+def test_a_shard_without_train_events_makes_no_batch(name: str) -> None:
+    # Shards are made by a hash of the users: few users with many events leave some of them empty.
+    events, nobody = cycles(users=3, events=4), log_of([np.arange(0)])
+    model = build(name, events)
+    model.prepare([nobody, events])
+    assert list(model.epoch_batches(nobody, seed=1, epoch=0)) == []
+
+
 def test_padding_anywhere_is_brought_to_the_front() -> None:
     history = tf.constant([[-1, 7, -1, 9, 8], [5, -1, -1, -1, -1]])
     assert compact(history, length=50).numpy().tolist() == [[7, 9, 8], [-1, -1, 5]]
