@@ -199,8 +199,10 @@ def fit_model(
     """
     devices = devices or Devices(settings.devices)
     keras.utils.set_random_seed(settings.seed)
-    # So that the same seed gives the same curve, and a resumed run the same result.
-    tf.config.experimental.enable_op_determinism()
+    if not tf.config.list_physical_devices("GPU"):
+        # So that the same seed gives the same curve, and a resumed run the same result. For GPUs
+        # TensorFlow has no deterministic sparse product or bincount, and would refuse to train.
+        tf.config.experimental.enable_op_determinism()
     build, log = find_model(settings.model).build, data.log
     with devices.scope():
         model = build(data.items, chosen, seed=settings.seed)

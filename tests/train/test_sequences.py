@@ -98,6 +98,12 @@ def test_a_shard_without_train_events_makes_no_batch(name: str) -> None:
     assert list(model.epoch_batches(nobody, seed=1, epoch=0)) == []
 
 
+def test_the_recurrent_network_never_takes_cudnns_kernel() -> None:
+    """On a GPU Keras would take it by itself; it refuses padding at the front, as it is here."""
+    model = build("gru4rec", cycles(users=3, events=4))
+    assert model.gru.use_cudnn is False
+
+
 def test_padding_anywhere_is_brought_to_the_front() -> None:
     history = tf.constant([[-1, 7, -1, 9, 8], [5, -1, -1, -1, -1]])
     assert compact(history, length=50).numpy().tolist() == [[7, 9, 8], [-1, -1, 5]]

@@ -58,7 +58,9 @@ class Gru4rec(SequenceModel):
             seed: Seed of the initial values.
         """
         super().__init__(items, settings, seed=seed)
-        self.gru = keras.layers.GRU(settings.units, return_sequences=True)
+        # cuDNN's kernel refuses padding before the first event, and a model exported with it from a
+        # GPU would not run on a CPU.
+        self.gru = keras.layers.GRU(settings.units, return_sequences=True, use_cudnn=False)
         self.gru.build((None, None, settings.dimension))
         self.project = keras.layers.Dense(settings.dimension)
         self.project.build((None, None, settings.units))
