@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from components.errors import InputError
 
@@ -40,7 +42,13 @@ def space_json(space: Space) -> str:
     return json.dumps({name: dataclasses.asdict(space[name]) for name in sorted(space)})
 
 
-def parse_space(text: str, *, default: Space, types: Mapping[str, object]) -> Space:
+def parse_space(
+    text: str,
+    *,
+    default: Space,
+    types: Mapping[str, object],
+    limits: Mapping[str, float] = MappingProxyType({}),
+) -> Space:
     """Read a search space: `{"learning_rate": {"low": 0.001, "high": 0.1, "log": true}, …}`.
 
     Args:
@@ -48,6 +56,7 @@ def parse_space(text: str, *, default: Space, types: Mapping[str, object]) -> Sp
             default. Only what is named is searched.
         default: The model's own space.
         types: Type of every hyper-parameter of the model, int or float.
+        limits: What a hyper-parameter must be below, by name.
 
     Raises:
         InputError: If it is anything else; names the hyper-parameter.
@@ -64,10 +73,13 @@ def parse_space(text: str, *, default: Space, types: Mapping[str, object]) -> Sp
         if name not in types:
             known = f"one of {', '.join(sorted(types))}"
             raise InputError(f"search_space {name}", "an unknown name", known)
-    return {name: _parse(name, entry, types[name] is int) for name, entry in given.items()}
+    return {
+        name: _parse(name, entry, types[name] is int, limits.get(name, math.inf))
+        for name, entry in given.items()
+    }
 
 
-def _parse(name: str, entry: object, whole: bool) -> Range | Choices:
+def _parse(name: str, entry: object, whole: bool, below: float) -> Range | Choices:
     where = f"search_space {name}"
     if not isinstance(entry, dict) or set(entry) not in _KEYS:
         raise InputError(where, repr(entry), '{"low", "high"}, maybe "log", or {"choices"}')
@@ -75,8 +87,12 @@ def _parse(name: str, entry: object, whole: bool) -> Range | Choices:
         values = entry["choices"]
         if not isinstance(values, list) or not values:
             raise InputError(f"{where} choices", repr(values), "a list of values")
-        return Choices(tuple(_number(f"{where} choices", value, whole) for value in values))
-    low, high = (_number(f"{where} {end}", entry[end], whole) for end in ("low", "high"))
+        at = f"{where} choices"
+        return Choices(tuple(checked_number(at, one, whole=whole, below=below) for one in values))
+    low, high = (
+        checked_number(f"{where} {end}", entry[end], whole=whole, below=below)
+        for end in ("low", "high")
+    )
     log = entry.get("log", False)
     if not isinstance(log, bool):
         raise InputError(f"{where} log", repr(log), "true or false")
@@ -87,13 +103,24 @@ def _parse(name: str, entry: object, whole: bool) -> Range | Choices:
     return Range(low, high, log)
 
 
-def _number(where: str, value: object, whole: bool) -> Number:
-    """Return a value that the hyper-parameter may have: what its own parser would take."""
+def checked_number(where: str, value: object, *, whole: bool, below: float = math.inf) -> Number:
+    """Return a number that a hyper-parameter may have.
+
+    Args:
+        where: Which one, for errors.
+        value: What was given.
+        whole: Whether it must be a whole number, which is then at least 1, and else at least 0.
+        below: What it must be below.
+
+    Raises:
+        InputError: If it is anything else.
+    """
     allowed: tuple[type, ...] = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed):
         raise InputError(where, repr(value), "a whole number" if whole else "a number")
     assert isinstance(value, int | float)
     least = 1 if whole else 0
-    if not least <= value < float("inf"):
-        raise InputError(where, repr(value), f"a finite number of at least {least}")
+    if not least <= value < below:
+        limit = "" if below == math.inf else f" and below {below:g}"
+        raise InputError(where, repr(value), f"a finite number of at least {least}{limit}")
     return value if whole else float(value)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from components.train.hyperparameters import Hyperparameters
+from components.train.hyperparameters import Hyperparameters, below
 from components.train.interactions import (
     DAY_US,
     Baskets,
@@ -63,7 +63,7 @@ class BasketHyperparameters(Hyperparameters):
     """
 
     batch_baskets: int = 512
-    gap_days: float = 14.0
+    gap_days: float = below(36_525.0, default=14.0)
 
 
 class BasketModel(Stepped):

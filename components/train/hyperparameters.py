@@ -2,21 +2,35 @@
 
 import dataclasses
 import json
+import math
 from typing import Any, ClassVar, TypeVar, get_args
 
 from components.errors import InputError
-from components.study.space import Space
+from components.study.space import Space, checked_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """What can be set of a model; every field is an int, a float or a `Literal` of words.
 
+    An int is at least 1, a float at least 0 and, made by `below`, less than its limit.
+
     Attributes:
         search_space: What a search for good ones tries when nothing else is asked for.
     """
 
     search_space: ClassVar[Space] = {}
+
+    @classmethod
+    def limits(cls) -> dict[str, float]:
+        """Return what each setting must be below, by name."""
+        fields = dataclasses.fields(cls)
+        return {field.name: field.metadata.get("below", math.inf) for field in fields}
+
+
+def below(limit: float, *, default: float) -> Any:
+    """Make a setting that must be below a limit, such as a share of numbers that are hidden."""
+    return dataclasses.field(default=default, metadata={"below": limit})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,22 +69,14 @@ def parse_hyperparameters(text: str, settings_type: type[H]) -> H:
     if not isinstance(given, dict):
         raise InputError("hyperparameters", repr(given), "a JSON object")
     types = {field.name: field.type for field in dataclasses.fields(settings_type)}
+    limits = settings_type.limits()
     for name, value in given.items():
         where = f"hyperparameter {name}"
         if name not in types:
             raise InputError(where, "an unknown name", f"one of {', '.join(sorted(types))}")
-        _refuse_wrong_value(where, value, types[name])
+        if words := get_args(types[name]):
+            if value not in words:
+                raise InputError(where, repr(value), f"one of {', '.join(words)}")
+        else:
+            checked_number(where, value, whole=types[name] is int, below=limits[name])
     return settings_type(**given)
-
-
-def _refuse_wrong_value(where: str, value: Any, wanted: Any) -> None:
-    if words := get_args(wanted):
-        if value not in words:
-            raise InputError(where, repr(value), f"one of {', '.join(words)}")
-        return
-    allowed = (int,) if wanted is int else (int, float)
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        raise InputError(where, repr(value), "a whole number" if wanted is int else "a number")
-    least = 0 if wanted is float else 1
-    if not least <= value < float("inf"):
-        raise InputError(where, repr(value), f"a finite number of at least {least}")

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import InputError
-from components.train.hyperparameters import Hyperparameters
+from components.train.hyperparameters import Hyperparameters, below
 from components.train.interactions import (
     Int32,
     Int64,
@@ -78,7 +78,7 @@ class SequenceHyperparameters(Hyperparameters):
     dimension: int = 64
     history_length: int = 50
     batch_events: int = 2048
-    dropout: float = 0.3
+    dropout: float = below(1.0, default=0.3)
 
 
 class SequenceModel(Stepped):

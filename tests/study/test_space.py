@@ -27,7 +27,7 @@ def test_nothing_given_is_the_models_own_space() -> None:
     [
         ("{", "search_space: .* a JSON object"),
         ("{}", "search_space: found {}, expected a JSON object with at least one name"),
-        ('{"dimensions": {"low": 1, "high": 2}}', "dimensions: .* one of dimension, learning_rate"),
+        ('{"dimensions": {"low": 1, "high": 2}}', "dimensions: .* one of dimension, dropout"),
         ('{"dimension": [8, 64]}', r"search_space dimension: found \[8, 64\], expected"),
         ('{"dimension": {"low": 8, "top": 64}}', 'expected {"low", "high"}'),
         ('{"dimension": {"low": 64, "high": 8}}', "low 64 above high 8, expected low ≤ high"),
@@ -38,11 +38,12 @@ def test_nothing_given_is_the_models_own_space() -> None:
         ('{"learning_rate": {"low": 0, "high": 1, "log": true}}', "low: .* logarithmic"),
         ('{"learning_rate": {"low": 0, "high": 1, "log": 1}}', "log: found 1, expected true"),
         ('{"learning_rate": {"low": 0, "high": NaN}}', "high: found nan, expected a finite"),
+        ('{"dropout": {"low": 0, "high": 1}}', "dropout high: found 1, .* and below 1"),
     ],
 )
 def test_what_is_not_allowed_is_refused_in_one_line(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as refused:
-        parse_space(text, default=DEFAULT, types=TYPES)
+        parse_space(text, default=DEFAULT, types=TYPES | {"dropout": float}, limits={"dropout": 1})
     assert "\n" not in str(refused.value)
 
 

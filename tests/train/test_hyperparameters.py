@@ -1,8 +1,10 @@
+import dataclasses
+
 import pytest
 
 from components.errors import InputError
 from components.train.hyperparameters import parse_hyperparameters
-from components.train.models.registry import find_model
+from components.train.models.registry import MODELS, find_model
 from components.train.models.two_tower import TwoTowerHyperparameters
 
 
@@ -20,6 +22,10 @@ def test_names_left_out_keep_their_default() -> None:
         ('{"dimension": true}', "hyperparameter dimension: found True"),
         ('{"dimension": 0}', "hyperparameter dimension: found 0, expected .* at least 1"),
         ('{"learning_rate": NaN}', "hyperparameter learning_rate: found nan"),
+        ('{"id_dropout": 1}', "id_dropout: found 1, .* at least 0 and below 1"),
+        ('{"gap_days": 1e12}', "gap_days: found 1000000000000.0, .* and below 36525"),
+        ('{"learning_rate": -0.1}', "learning_rate: found -0.1, .* at least 0"),
+        ('{"learning_rate": Infinity}', "learning_rate: found inf"),
         ("[1]", "hyperparameters: .* a JSON object"),
         ("{", "hyperparameters: .* a JSON object"),
     ],
@@ -27,6 +33,18 @@ def test_names_left_out_keep_their_default() -> None:
 def test_what_is_not_allowed_is_refused_by_name(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_hyperparameters(text, TwoTowerHyperparameters)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_model_takes_a_number_that_no_training_can_have(name: str) -> None:
+    """What is out of range is refused before anything is read, whatever the model."""
+    kind = MODELS[name].settings
+    numbers = [field.name for field in dataclasses.fields(kind) if field.type in (int, float)]
+    wrong = [(number, value) for number in numbers for value in ("-1", "NaN", "Infinity")]
+    wrong += [(number, "1.0") for number in numbers if "dropout" in number]
+    for number, value in wrong:
+        with pytest.raises(InputError, match=f"hyperparameter {number}: found"):
+            parse_hyperparameters(f'{{"{number}": {value}}}', kind)
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_named() -> None:

@@ -46,6 +46,7 @@ from components.errors import InputError
 from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, shuffled_baskets
 from components.train.deep_cross import DeepCross
+from components.train.hyperparameters import below
 from components.train.interactions import Int32, Interactions, histories, places
 from components.train.items import ItemTable, mean_of_tokens
 from components.train.negatives import draw_negatives
@@ -116,7 +117,7 @@ class RankerHyperparameters(BasketHyperparameters):
     history_length: int = 256
     age_bands: int = 9
     occurrences: int = 8
-    id_dropout: float = 0.1
+    id_dropout: float = below(1.0, default=0.1)
     negatives: int = 4
     cross_layers: int = 2
     cross_rank: int = 16

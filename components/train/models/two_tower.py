@@ -32,6 +32,7 @@ import tensorflow as tf
 
 from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, BasketModel
+from components.train.hyperparameters import below
 from components.train.items import ItemTable, mean_of_tokens
 from components.train.repeats import REPEAT_SCALE, band, mean_by_age, read_history
 from components.train.shares import shared
@@ -53,7 +54,7 @@ class TwoTowerHyperparameters(BasketHyperparameters):
     history_length: int = 256
     age_bands: int = 9
     occurrences: int = 8
-    id_dropout: float = 0.1
+    id_dropout: float = below(1.0, default=0.1)
 
     search_space: ClassVar[Space] = {
         "learning_rate": Range(0.0003, 0.01, log=True),

@@ -44,7 +44,9 @@ class SearchSettings:
         """
         kind = find_model(self.train.model).settings
         types = {field.name: field.type for field in dataclasses.fields(kind)}
-        space = parse_space(self.space, default=kind.search_space, types=types)
+        space = parse_space(
+            self.space, default=kind.search_space, types=types, limits=kind.limits()
+        )
         if not space:
             where = f"search_space of {self.train.model}"
             raise InputError(where, "none", "one, because the model has none of its own")
