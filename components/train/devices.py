@@ -27,12 +27,17 @@ class Devices:
     """
 
     def __init__(
-        self, settings: DeviceSettings, *, environment: Mapping[str, str] = os.environ
+        self,
+        settings: DeviceSettings,
+        *,
+        one_device: bool = False,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Find the devices; to be called before TensorFlow computes anything.
 
         Args:
             settings: What is asked for.
+            one_device: Whether the model can be trained on one device alone; `auto` is that one.
             environment: Where TF_CONFIG is looked up.
 
         Raises:
@@ -40,7 +45,10 @@ class Devices:
         """
         self.settings = settings
         self.workers, self.chief = read_cluster(environment.get("TF_CONFIG", ""))
-        self.strategy = _make_strategy(settings.strategy, workers=self.workers)
+        if one_device:
+            _refuse_several(settings.strategy, workers=self.workers)
+        name = "one" if one_device else settings.strategy
+        self.strategy = _make_strategy(name, workers=self.workers)
         self._add_up = tf.function(self._add_workers)
         count = self.strategy.num_replicas_in_sync
         if count == 1:
@@ -114,6 +122,14 @@ def read_cluster(text: str) -> tuple[int, bool]:
         raise InputError("TF_CONFIG", repr(text), expected)
     first = "chief" if cluster.get("chief") else "worker"
     return sum(map(len, cluster.values())), (kind, index) == (first, 0)
+
+
+def _refuse_several(strategy: str, *, workers: int) -> None:
+    expected = "for a model that trains on one device"
+    if workers > 1:
+        raise InputError("TF_CONFIG", f"{workers} workers", f"one, {expected}")
+    if strategy not in ("one", "auto"):
+        raise InputError("parameter strategy", repr(strategy), f"one or auto, {expected}")
 
 
 # One a process: the collective operations of a second one are taken for those of the first.

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.errors import InputError
 from components.train.checkpoint import Checkpoint, Epoch, training_key
 from components.train.closed_form import ClosedForm
 from components.train.curves import (
@@ -94,7 +93,7 @@ def train(
     """
     entry = find_model(settings.model)
     chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
-    devices = Devices(settings.devices)
+    devices = Devices(settings.devices, one_device=entry.one_device)
     files = [events_dir / "train", events_dir / "eval", catalogue_dir]
     with (
         earlier_model(settings.warm_start, name=settings.model) as earlier,
@@ -197,24 +196,21 @@ def fit_model(
     Raises:
         InputError: If a setting is not allowed, or the earlier model does not fit.
     """
-    devices = devices or Devices(settings.devices)
+    entry, log = find_model(settings.model), data.log
+    devices = devices or Devices(settings.devices, one_device=entry.one_device)
     keras.utils.set_random_seed(settings.seed)
     if not tf.config.list_physical_devices("GPU"):
         # So that the same seed gives the same curve, and a resumed run the same result. For GPUs
         # TensorFlow has no deterministic sparse product or bincount, and would refuse to train.
         tf.config.experimental.enable_op_determinism()
-    build, log = find_model(settings.model).build, data.log
     with devices.scope():
-        model = build(data.items, chosen, seed=settings.seed)
+        model = entry.build(data.items, chosen, seed=settings.seed)
     questions = make_questions(
         log, users=settings.eval_users, history_length=model.history_length, seed=settings.seed
     )
     validator = Validator(model, questions)
     carried = carry_over(earlier, model, data.graph) if earlier else None
     if isinstance(model, ClosedForm):
-        if devices.workers > 1:
-            found = f"{devices.workers} workers"
-            raise InputError("TF_CONFIG", found, f"one: {settings.model} is fitted at once")
         curve = fit_at_once(model, log.whole(), validator=validator, log_dir=log_dir)
         return Fitted(model, curve)
     model.prepare(log)
@@ -231,7 +227,7 @@ def fit_model(
     )
     if devices.plain:
         return Fitted(model, curve, carried)
-    served = build(data.items, chosen, seed=settings.seed)
+    served = entry.build(data.items, chosen, seed=settings.seed)
     for variable, trained in zip(served.variables, model.variables, strict=True):
         variable.assign(np.asarray(trained))
     return Fitted(served, curve, carried)

@@ -74,7 +74,24 @@ def test_what_is_not_there_is_refused(settings: dict[str, str], expected: str) -
         Devices(DeviceSettings(**settings), environment={})
 
 
-def test_a_model_fitted_at_once_and_one_device_are_refused_to_several_workers() -> None:
+@pytest.mark.parametrize("name", ["linear_autoencoder", "slist", "ranker"])
+def test_a_model_of_one_device_is_refused_more_before_anything_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Path("nowhere")
+    inputs = dict.fromkeys(
+        ["events_dir", "catalogue_dir", "schema_path", "transform_graph_dir", "model_dir",
+         "report_path", "log_dir"], nowhere,
+    )  # fmt: skip
+    mirrored = TrainSettings(model=name, devices=DeviceSettings(strategy="mirrored"))
+    with pytest.raises(InputError, match="'mirrored', expected one or auto, for a model that"):
+        train(**inputs, checkpoint_root="", settings=mirrored)
+    monkeypatch.setenv("TF_CONFIG", TF_CONFIG)
+    with pytest.raises(InputError, match="2 workers, expected one, for a model that"):
+        train(**inputs, checkpoint_root="", settings=TrainSettings(model=name))
+
+
+def test_one_device_is_refused_to_several_workers() -> None:
     with pytest.raises(InputError, match="'one', expected multi_worker with 2 workers"):
         Devices(DeviceSettings(strategy="one"), environment={"TF_CONFIG": TF_CONFIG})
 

@@ -42,7 +42,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.errors import InputError
 from components.study.space import Range, Space
 from components.train.baskets import BasketHyperparameters, shuffled_baskets
 from components.train.deep_cross import DeepCross
@@ -207,9 +206,6 @@ class Ranker(Stepped):
         self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
     ) -> Iterator[tuple[RankerBatch, ...]]:
         """See `Stepped.epoch_batches`; its negatives are drawn for a whole batch, on one device."""
-        if shares[0].count > 1:
-            found = f"{shares[0].count} devices"
-            raise InputError("parameter strategy", found, "one: a ranker trains on one device")
         rated = events.rating if self.settings.task == "rating" else None
         for chosen, step in shuffled_baskets(events, self.settings, seed=seed, epoch=epoch):
             query, place = places(chosen)

@@ -33,20 +33,24 @@ class ModelEntry:
     Attributes:
         settings: Its hyper-parameters' dataclass.
         build: `build(items, settings, seed=…)` → the untrained model.
+        one_device: Whether it can be trained on one device alone.
     """
 
     settings: type[ModelSettings]
     build: Callable[..., Stepped | ClosedForm]
+    one_device: bool = False
 
 
 MODELS: Mapping[str, ModelEntry] = {
     "gru4rec": ModelEntry(Gru4recHyperparameters, Gru4rec),
-    "linear_autoencoder": ModelEntry(LinearAutoencoderHyperparameters, LinearAutoencoder),
+    "linear_autoencoder": ModelEntry(
+        LinearAutoencoderHyperparameters, LinearAutoencoder, one_device=True
+    ),
     "matrix_factorization": ModelEntry(MatrixFactorizationHyperparameters, MatrixFactorization),
-    "ranker": ModelEntry(RankerHyperparameters, Ranker),
+    "ranker": ModelEntry(RankerHyperparameters, Ranker, one_device=True),
     "rating_factorization": ModelEntry(RatingFactorizationHyperparameters, RatingFactorization),
     "sasrec": ModelEntry(SasrecHyperparameters, Sasrec),
-    "slist": ModelEntry(SlistHyperparameters, Slist),
+    "slist": ModelEntry(SlistHyperparameters, Slist, one_device=True),
     "two_tower": ModelEntry(TwoTowerHyperparameters, TwoTower),
 }
 
