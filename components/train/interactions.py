@@ -45,7 +45,7 @@ class Interactions:
 
     def step_seed(self, number: int, *, seed: int, epoch: int) -> Int32:
         """Return the seed, [2], of the random numbers of a step with these events."""
-        return np.array([seed + epoch, (self.first + number) % 2**31], np.int32)
+        return np.array([(seed + epoch) % 2**31, (self.first + number) % 2**31], np.int32)
 
 
 @dataclasses.dataclass(frozen=True)

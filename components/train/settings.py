@@ -4,6 +4,7 @@ import dataclasses
 
 from components.errors import InputError
 
+_SEEDS = 2**31
 _STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
 _POLICIES = ("refuse", "anew")
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -81,3 +82,13 @@ class TrainSettings:
     explain: bool = False
     devices: DeviceSettings = DeviceSettings()
     warm_start: WarmStart = WarmStart()
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that not every source of random numbers takes.
+
+        Raises:
+            InputError: Names the range.
+        """
+        if not 0 <= self.seed < _SEEDS:
+            found, expected = str(self.seed), f"a whole number from 0 to {_SEEDS - 1:,}"
+            raise InputError("parameter seed", found, expected)

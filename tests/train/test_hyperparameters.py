@@ -6,6 +6,7 @@ from components.errors import InputError
 from components.train.hyperparameters import parse_hyperparameters
 from components.train.models.registry import MODELS, find_model
 from components.train.models.two_tower import TwoTowerHyperparameters
+from components.train.settings import TrainSettings
 
 
 def test_names_left_out_keep_their_default() -> None:
@@ -45,6 +46,12 @@ def test_no_model_takes_a_number_that_no_training_can_have(name: str) -> None:
     for number, value in wrong:
         with pytest.raises(InputError, match=f"hyperparameter {number}: found"):
             parse_hyperparameters(f'{{"{number}": {value}}}', kind)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_not_every_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(InputError, match=f"parameter seed: found {seed}, .* 0 to 2,147,483,647"):
+        TrainSettings(seed=seed)
 
 
 def test_an_unknown_model_is_refused_and_the_known_ones_are_named() -> None:

@@ -98,6 +98,14 @@ def test_a_shard_without_train_events_makes_no_batch(name: str) -> None:
     assert list(model.epoch_batches(nobody, seed=1, epoch=0)) == []
 
 
+@pytest.mark.parametrize("name", STEPPED)
+def test_the_largest_seed_makes_batches_in_any_epoch(name: str) -> None:
+    events, largest = cycles(users=3, events=4), 2**31 - 1
+    model = find_model(name).build(table(events), find_model(name).settings(), seed=largest)
+    model.prepare([events])
+    assert len(list(model.epoch_batches(events, seed=largest, epoch=9))) == 1
+
+
 def test_the_recurrent_network_never_takes_cudnns_kernel() -> None:
     """On a GPU Keras would take it by itself; it refuses padding at the front, as it is here."""
     model = build("gru4rec", cycles(users=3, events=4))
