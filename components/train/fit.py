@@ -27,7 +27,7 @@ from components.train.retrieval import Retrieval
 from components.train.settings import TrainSettings
 from components.train.training_data import TrainingData, open_training_data
 from components.train.validation import Validator, make_questions
-from components.train.warm_start import Carried, Earlier, carry_over, earlier_model, write_record
+from components.train.warm_start import Carried, Earlier, carry_over, fetch_earlier, write_record
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def train(
     devices = Devices(settings.devices, one_device=entry.one_device)
     files = [events_dir / "train", events_dir / "eval", catalogue_dir]
     with (
-        earlier_model(settings.warm_start, name=settings.model) as earlier,
+        fetch_earlier(settings.warm_start, name=settings.model) as earlier,
         open_training_data(
             events_dir=events_dir,
             catalogue_dir=catalogue_dir,

@@ -25,6 +25,7 @@ import tensorflow as tf
 from tensorflow.python.checkpoint.trackable_view import TrackableView
 from tensorflow.python.trackable.base import Trackable
 
+from components.checksum import tree_digest
 from components.errors import InputError
 from components.live_model import fetch_package
 from components.quantised_tables import widened
@@ -126,7 +127,7 @@ def write_record(model: Retrieval, model_dir: Path, *, name: str) -> None:
 
 
 @contextlib.contextmanager
-def earlier_model(settings: WarmStart, *, name: str) -> Iterator[Earlier | None]:
+def fetch_earlier(settings: WarmStart, *, name: str) -> Iterator[Earlier | None]:
     """Fetch the model that a training is to go on from; None when it begins anew.
 
     The copy lies in a temporary folder until the context ends.
@@ -143,8 +144,7 @@ def earlier_model(settings: WarmStart, *, name: str) -> Iterator[Earlier | None]
         return
     with tempfile.TemporaryDirectory(prefix="shopflow-warm-start-") as scratch:
         folder = fetch_package(settings.package_uri, target=Path(scratch))
-        manifest = json.loads((Path(scratch) / "manifest.json").read_text(encoding="utf-8"))
-        yield Earlier(folder, settings, name, str(manifest["model_sha256"]))
+        yield Earlier(folder, settings, name, tree_digest(folder))
 
 
 def carry_over(
