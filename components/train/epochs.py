@@ -112,7 +112,7 @@ def _run_epoch(
     started = time.perf_counter()
     losses, weights = [], []
     with rich.progress.Progress(transient=True) as progress:
-        task = progress.add_task(f"epoch {epoch + 1}/{settings.epochs}", total=len(log))
+        task = progress.add_task(f"epoch {epoch + 1}/{settings.epochs}", total=log.events)
         for parts in trainer.batches(log, seed=seed, epoch=epoch):
             losses.append(trainer.step(parts))
             weights.append(parts[0].labels)
