@@ -7,6 +7,8 @@ from components.ingest.config import load_config
 from components.ingest.ingest import ingest
 from components.preprocess.settings import PreprocessSettings
 from components.preprocess.transform import fit_transform_graph
+from components.train.fit import TrainSummary, train
+from components.train.settings import TrainSettings
 from pipelines.configs import config_parameter
 from pipelines.demo import complete_journey_folder
 
@@ -67,3 +69,18 @@ def prepare(as_of: str = "") -> Prepared:
         report_path=prepared.root / "data_report.html",
     )
     return prepared
+
+
+def train_into(folder: Path, data: Prepared, settings: TrainSettings) -> TrainSummary:
+    """Train on the cleaned data; the SavedModel is `model` below the folder."""
+    return train(
+        events_dir=data.events_dir,
+        catalogue_dir=data.catalogue_dir,
+        schema_path=data.schema_path,
+        transform_graph_dir=data.transform_graph_dir,
+        model_dir=folder / "model",
+        report_path=folder / "training_report.html",
+        log_dir=folder / "logs",
+        checkpoint_root="",
+        settings=settings,
+    )

@@ -9,12 +9,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.complete_journey import ROOT, prepare
+from benchmarks.complete_journey import ROOT, prepare, train_into
 from components.compress.compress import compress
 from components.compress.cost import Cost
 from components.compress.formats import FORMATS
 from components.evaluate.evaluate import evaluate, evaluate_settings
-from components.train.fit import train
 from components.train.settings import TrainSettings
 
 MODELS = ("two_tower", "linear_autoencoder")
@@ -25,17 +24,7 @@ def trained(model: str, folder: Path) -> Path:
     data, target = prepare(), folder / "model"
     if (target / "saved_model.pb").is_file():
         return target
-    train(
-        events_dir=data.events_dir,
-        catalogue_dir=data.catalogue_dir,
-        schema_path=data.schema_path,
-        transform_graph_dir=data.transform_graph_dir,
-        model_dir=target,
-        report_path=folder / "training_report.html",
-        log_dir=folder / "logs",
-        checkpoint_root="",
-        settings=TrainSettings(model=model),
-    )
+    train_into(folder, data, TrainSettings(model=model))
     return target
 
 

@@ -13,12 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.complete_journey import prepare
+from benchmarks.complete_journey import prepare, train_into
 from components.checksum import tree_digest
 from components.evaluate.gate import Blessing
 from components.package.package import publish
 from components.train.checkpoint import Epoch
-from components.train.fit import train
 from components.train.settings import TrainSettings, WarmStart
 
 BEFORE, AFTER, SEEDS = "2017-12-04", "2017-12-11", (1, 2, 3)
@@ -26,19 +25,7 @@ BEFORE, AFTER, SEEDS = "2017-12-04", "2017-12-11", (1, 2, 3)
 
 def run(as_of: str, folder: Path, settings: TrainSettings) -> tuple[Epoch, ...]:
     """Train on the log up to a date; return the curve."""
-    data = prepare(as_of)
-    summary = train(
-        events_dir=data.events_dir,
-        catalogue_dir=data.catalogue_dir,
-        schema_path=data.schema_path,
-        transform_graph_dir=data.transform_graph_dir,
-        model_dir=folder / "model",
-        report_path=folder / "training_report.html",
-        log_dir=folder / "logs",
-        checkpoint_root="",
-        settings=settings,
-    )
-    return summary.curve
+    return train_into(folder, prepare(as_of), settings).curve
 
 
 def published(folder: Path) -> str:

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "0")
 
 import polars as pl
 
-from benchmarks.complete_journey import ROOT, Prepared, prepare
+from benchmarks.complete_journey import ROOT, Prepared, prepare, train_into
 from components import report
 from components.evaluate.analysis import analyse
 from components.evaluate.baselines import fit_baselines
@@ -26,7 +26,6 @@ from components.evaluate.gate import OVERALL
 from components.evaluate.household_slices import RIVAL_PREFIX
 from components.evaluate.rank_metrics import RankMetrics, metric_names
 from components.evaluate.tables import comparison, slice_table
-from components.train.fit import train
 from components.train.models.registry import MODELS
 from components.train.settings import TrainSettings
 
@@ -42,17 +41,7 @@ def trained(name: str, data: Prepared) -> Path:
     if (folder / "summary.json").is_file():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    summary = train(
-        events_dir=data.events_dir,
-        catalogue_dir=data.catalogue_dir,
-        schema_path=data.schema_path,
-        transform_graph_dir=data.transform_graph_dir,
-        model_dir=folder / "model",
-        report_path=folder / "training_report.html",
-        log_dir=folder / "logs",
-        checkpoint_root="",
-        settings=TrainSettings(model=name),
-    )
+    summary = train_into(folder, data, TrainSettings(model=name))
     took = {
         "epochs": summary.epochs,
         "seconds": sum(epoch.seconds for epoch in summary.curve),
