@@ -51,6 +51,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         search_space: str = "",
         seed: int = 1,
         checkpoint_root: str = "",
+        train_precision: str = "float32",
         explain: bool = False,
         warm_start: str = "",
         warm_start_mismatch: str = "anew",
@@ -95,6 +96,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 model's own ranges.
             seed: Seed of everything random in training.
             checkpoint_root: Folder or gs:// prefix of checkpoints; a killed training resumes there.
+            train_precision: What training computes in: float32; on GPUs with tensor cores maybe
+                mixed_bfloat16 or mixed_float16.
             explain: Whether the model also answers what moved a recommendation; see
                 components/train/README.md.
             warm_start: Model that training goes on from: live, the one in service, or the URI of a
@@ -152,6 +155,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 seed=seed,
                 store_uri=store_uri,
                 checkpoint_root=checkpoint_root,
+                precision=train_precision,
             ).set_caching_options(False)
         with dsl.Else(name="no-search"):
             kept = keep(hyperparameters=hyperparameters_1)
@@ -175,6 +179,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 seed=seed,
                 checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
                 explain=explain,
+                precision=train_precision,
                 warm_start=earlier.output,
                 warm_start_mismatch=warm_start_mismatch,
             ).set_display_name(f"train, attempt {number}")

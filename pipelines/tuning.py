@@ -32,6 +32,7 @@ def search_pipeline(settings: PipelineSettings) -> dsl.base_component.BaseCompon
         seed: int,
         store_uri: str,
         checkpoint_root: str,
+        precision: str,
     ) -> str:
         planned = plan_trials(
             model_name=model_name,
@@ -39,6 +40,7 @@ def search_pipeline(settings: PipelineSettings) -> dsl.base_component.BaseCompon
             search_space=search_space,
             trials=trials,
             parallel=parallel,
+            precision=precision,
         )
         configure(planned, settings, cpu="1", memory="2G", retries=1)
         with dsl.ParallelFor(planned.output, name="workers") as worker:
@@ -57,6 +59,7 @@ def search_pipeline(settings: PipelineSettings) -> dsl.base_component.BaseCompon
                 search_space=search_space,
                 seed=seed,
                 checkpoint_root=checkpoint_root,
+                precision=precision,
             )
             # Never cached: what a task has to do depends on what the others have done.
             configure(ran, settings, cpu="4", memory="16G", retries=2, accelerated=True)

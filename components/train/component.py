@@ -97,6 +97,7 @@ def plan_trials(
     search_space: str,
     trials: int,
     parallel: int,
+    precision: str = "float32",
 ) -> list[int]:
     """Check what a search is asked to do, and number the tasks that share its trials.
 
@@ -106,13 +107,18 @@ def plan_trials(
         search_space: JSON object; "" is the model's own space.
         trials: Trials of the whole search.
         parallel: Most tasks at a time.
+        precision: As in train.
     """
-    from components.train.settings import TrainSettings
+    from components.train.settings import DeviceSettings, TrainSettings
     from components.train.trials.settings import SearchSettings, plan_workers
 
     return plan_workers(
         SearchSettings(
-            train=TrainSettings(model=model_name, hyperparameters=hyperparameters),
+            train=TrainSettings(
+                model=model_name,
+                hyperparameters=hyperparameters,
+                devices=DeviceSettings(precision=precision),
+            ),
             space=search_space,
             trials=trials,
         ),
@@ -135,6 +141,7 @@ def trials(
     search_space: str = "",
     seed: int = 1,
     checkpoint_root: str = "",
+    precision: str = "float32",
 ) -> str:
     """Run one task's share of a search's trials; returns where their study is.
 
@@ -152,14 +159,20 @@ def trials(
         search_space: JSON object; "" is the model's own space.
         seed: Seed of every random choice.
         checkpoint_root: Folder or URI; a killed trial goes on there. Empty: it begins again.
+        precision: As in train.
     """
     from pathlib import Path
 
-    from components.train.settings import TrainSettings
+    from components.train.settings import DeviceSettings, TrainSettings
     from components.train.trials.settings import SearchSettings
     from components.train.trials.worker import run_trials
 
-    settings = TrainSettings(model=model_name, hyperparameters=hyperparameters, seed=seed)
+    settings = TrainSettings(
+        model=model_name,
+        hyperparameters=hyperparameters,
+        seed=seed,
+        devices=DeviceSettings(precision=precision),
+    )
     return run_trials(
         events_dir=Path(events.path),
         catalogue_dir=Path(catalogue.path),
