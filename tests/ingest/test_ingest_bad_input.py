@@ -136,7 +136,9 @@ def test_a_parquet_column_of_the_wrong_type(
     refused(small_shop, match=f"events.parquet, column {column}: {match}", events=str(path))
 
 
-@pytest.mark.parametrize("second", ["05/06/2024 12:00", "1717675200", "06.05.2024"])
+@pytest.mark.parametrize(
+    "second", ["05/06/2024 12:00", "1717675200", "06.05.2024", "06-05-2024 12:00"]
+)
 def test_times_in_two_formats(small_shop: Any, second: str) -> None:
     edit(small_shop.events, lambda text: text.replace("2024-05-06 12:00:00", second))
     refused(

@@ -113,6 +113,11 @@ NOON = dt.datetime(2024, 5, 1, 12)
         (pl.Series(["2024-05-01T12:00:00.000"]), None, None),
         (pl.Series(["2024-05-01T12:00:00Z"]), None, None),
         (pl.Series(["2024-05-01T14:00:00+02:00"]), None, None),
+        (pl.Series(["2024-05-01T12:00"]), None, None),
+        (pl.Series(["2024-05-01 12:00"]), None, None),
+        (pl.Series(["2024-05-01T12:00Z"]), None, None),
+        (pl.Series(["2024-05-01 14:00+0200"]), None, None),
+        (pl.Series(["2024-05-01 12:00:00.000 UTC"]), None, None),
         (pl.Series(["01.05.2024 12h00"]), None, "%d.%m.%Y %Hh%M"),
     ],
 )
