@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
 from components.train.interactions import Interactions
-from components.train.items import ItemTable
+from components.train.items import ItemRows, ItemTable
 from components.train.tables import (
     FeatureGraph,
     of_distinct,
@@ -143,15 +142,15 @@ class _RowReader:
     """Turns columns of strings and times into rows of numbers."""
 
     def __init__(self, graph: FeatureGraph, items: ItemTable) -> None:
-        self._graph, self._vocabulary = graph, items.vocabulary
-        self._never_bought = pa.array(items.names[items.vocabulary :], pa.large_binary())
+        self._graph = graph
+        self._rows = ItemRows(graph, pa.array(items.names[items.vocabulary :], pa.large_binary()))
 
     def rows(self, table: pa.Table, *, train: bool) -> npt.NDArray[np.void]:
         """Return the rows of a table, of type `_ROW`; an item that is in no table is −1."""
         rows = np.empty(len(table), _ROW)
         rows["name"] = of_distinct(table["user"], _hash)
         rows["user"] = self._graph.encode(table["user"], "user")
-        rows["item"] = of_distinct(table["item"], self._item_rows)
+        rows["item"] = self._rows.of(table["item"])
         time = table["time"].cast(pa.timestamp("us")).cast(pa.int64())
         rows["time_us"] = time.to_numpy()
         rows["rating"] = np.nan
@@ -159,17 +158,6 @@ class _RowReader:
             rows["rating"] = table["rating"].cast(pa.float32()).to_numpy()
         rows["train"] = train
         return rows
-
-    def _item_rows(self, entries: pa.Array) -> npt.NDArray[np.int32]:
-        rows = self._graph.layer({"item": string_tensor(entries)})["item_id"].numpy()
-        rows = rows.astype(np.int32)
-        strange = rows >= self._vocabulary
-        if strange.any():
-            others = entries.filter(pa.array(strange)).cast(pa.large_binary())
-            places = pc.index_in(others, value_set=self._never_bought).cast(pa.int32())
-            places = pc.add(places, self._vocabulary).fill_null(-1)
-            rows[strange] = places.to_numpy(zero_copy_only=False)
-        return np.asarray(rows)
 
 
 def _hash(entries: pa.Array) -> npt.NDArray[np.int64]:

@@ -10,7 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from components.train.tables import FeatureGraph, parquet_files, read_columns, stream_columns
+from components.train.tables import (
+    FeatureGraph,
+    of_distinct,
+    parquet_files,
+    read_columns,
+    stream_columns,
+)
 
 _MOST_TOKENS = 12
 
@@ -24,7 +30,8 @@ class ItemTable:
 
     Attributes:
         names: Item ids as the shop writes them, bytes [n].
-        vocabulary: Rows that are in the vocabulary; the rest was never bought in the train split.
+        vocabulary: Rows that are in the vocabulary; the rest was never bought in the train split,
+            or too rarely for a vocabulary of that size.
         ids: `item_id` and `<categorical>_id` by feature, int32 [n] each.
         tokens: `<text>_tokens` by feature, int32 [n, T] each, −1 after the last token.
         numbers: z-scores, [n, numbers]: the catalogue's own, and the mean over an item's train
@@ -67,9 +74,9 @@ def build_item_table(catalogue_dir: Path, train_dir: Path, *, graph: FeatureGrap
 
     ids = {name: graph.encode(features[name], name) for name in categorical}
     ids["item"] = graph.encode(names, "item")
-    counts, means = _of_events(train_dir, graph, numeric)
-    numbers = [np.nan_to_num(graph.z_score(features[name], name)) for name in numeric]
-    numbers += [np.pad(mean, [0, len(names) - len(known)]) for mean in means]
+    rows = ItemRows(graph, others)
+    counts, means = _of_events(train_dir, graph, rows, len(names), catalogue=numeric)
+    numbers = [np.nan_to_num(graph.z_score(features[name], name)) for name in numeric] + means
     return ItemTable(
         names=np.array(names.cast(pa.large_binary()).to_pylist(), dtype=object),
         vocabulary=len(known),
@@ -77,7 +84,7 @@ def build_item_table(catalogue_dir: Path, train_dir: Path, *, graph: FeatureGrap
         tokens={name: graph.tokens(features[name], name, _MOST_TOKENS) for name in text},
         numbers=np.stack(numbers, axis=1) if numbers else np.zeros((len(names), 0), np.float32),
         sizes={name: graph.size(name) for name in ["user", "item", *categorical, *text]},
-        counts=np.pad(counts, [0, len(names) - len(known)]),
+        counts=counts,
     )
 
 
@@ -85,22 +92,49 @@ def _columns(folder: Path) -> set[str]:
     return set(pq.read_schema(parquet_files(folder)[0]).names)
 
 
+class ItemRows:
+    """Finds the rows of items by their names."""
+
+    def __init__(self, graph: FeatureGraph, others: pa.Array) -> None:
+        """Keep what rows are made of.
+
+        Args:
+            graph: The transform graph; its vocabulary has the first rows.
+            others: Names of the items of all further rows, in order.
+        """
+        self._graph, self._others = graph, others.cast(pa.large_binary())
+
+    def of(self, column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+        """Return the row of each item of a column, [rows]; −1 for one that is in no table."""
+        return of_distinct(column, self._find)
+
+    def _find(self, entries: pa.Array) -> npt.NDArray[np.int32]:
+        rows = self._graph.encode(pa.chunked_array([entries]), "item")
+        vocabulary = self._graph.vocabulary["item"]
+        strange = rows >= vocabulary
+        if strange.any():
+            others = entries.filter(pa.array(strange)).cast(pa.large_binary())
+            places = pc.index_in(others, value_set=self._others).cast(pa.int32())
+            places = pc.add(places, vocabulary).fill_null(-1)
+            rows[strange] = places.to_numpy(zero_copy_only=False)
+        return rows
+
+
 def _of_events(
-    train_dir: Path, graph: FeatureGraph, catalogue: list[str]
+    train_dir: Path, graph: FeatureGraph, rows_of: ItemRows, items: int, *, catalogue: list[str]
 ) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.float32]]]:
-    """Return each vocabulary item's train events, and its means of what only events have."""
+    """Return each item's train events, and its means of what only events have."""
     # A rating is a label. The mean of an item that was rated once would give it away.
     known = {*catalogue, "rating"}
     names = sorted((set(graph.named("_z")) - known) & _columns(train_dir))
-    items = graph.vocabulary["item"]
     counts = np.zeros(items, np.int64)
     total, present = np.zeros((len(names), items)), np.zeros((len(names), items), np.int64)
     for events in stream_columns(train_dir, ["item", *names]):
-        rows = graph.encode(events["item"], "item")
-        counts += np.bincount(rows[rows < items], minlength=items)
+        rows = rows_of.of(events["item"])
+        counts += np.bincount(rows[rows >= 0], minlength=items)
         for place, name in enumerate(names):
             values = graph.z_score(events[name], name)
-            there = np.isfinite(values) & (rows < items)
+            there = np.isfinite(values) & (rows >= 0)
             total[place] += np.bincount(rows[there], values[there], minlength=items)
             present[place] += np.bincount(rows[there], minlength=items)
     return counts, list((total / np.maximum(present, 1)).astype(np.float32))

@@ -50,11 +50,13 @@ class Retrieval(keras.Model, abc.ABC):  # type: ignore[misc]  # keras ships no t
     def prior_bias(self) -> keras.Variable:
         """Make the items' bias, [item ids], started at the log of their share of the events.
 
-        An id without events starts as if it had half an event.
+        An id without events starts as if it had half an event; one that several items share, a
+        bucket of those outside the vocabulary, has the mean of theirs.
         """
-        ids, counts = self.items.ids["item"], np.maximum(self.items.counts, 0)
-        by_id = np.bincount(ids, counts, minlength=self.items.sizes["item"])
-        prior = np.log(np.maximum(by_id, 0.5) / max(counts.sum(), 1)).astype(np.float32)
+        ids, counts = self.items.ids["item"], self.items.counts
+        events = np.bincount(ids, counts, minlength=self.items.sizes["item"])
+        mean = events / np.maximum(np.bincount(ids, minlength=len(events)), 1)
+        prior = np.log(np.maximum(mean, 0.5) / max(counts.sum(), 1)).astype(np.float32)
         return self.add_weight(prior.shape, initializer=lambda *a, **k: prior, name="item_bias")
 
     def product(self, queries: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
