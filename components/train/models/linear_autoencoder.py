@@ -39,7 +39,7 @@ import tensorflow as tf
 from components.errors import InputError
 from components.study.space import Range, Space
 from components.train.closed_form import ClosedForm, machine_memory_bytes, refuse_too_many_items
-from components.train.hyperparameters import ModelSettings
+from components.train.hyperparameters import ModelSettings, below
 from components.train.interactions import Interactions
 from components.train.items import ItemTable
 from components.train.repeats import read_history
@@ -66,7 +66,7 @@ class LinearAutoencoderHyperparameters(ModelSettings):
     """
 
     l2: float = 1000.0
-    dropout: float = 0.0
+    dropout: float = below(1.0, default=0.0)
     activity: float = 0.0
     max_items: int = 5_000
     history_length: int = 256
