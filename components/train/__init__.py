@@ -1,1 +1,1 @@
-"""Train one of the registered models and export it with its three signatures."""
+"""Train one of the registered models and export it with its signatures."""

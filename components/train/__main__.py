@@ -29,7 +29,7 @@ def train(
     warm_start: str = "",
     warm_start_mismatch: str = "refuse",
 ) -> None:
-    """Train a model and export it with its three signatures."""
+    """Train a model and export it with its signatures."""
     from components.train.fit import train as train_model
     from components.train.settings import DeviceSettings, TrainSettings, WarmStart
 

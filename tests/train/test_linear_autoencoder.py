@@ -134,12 +134,6 @@ def test_weights_that_do_not_exist_are_refused() -> None:
         denoising_weights(scipy.sparse.csr_array(np.ones((3, 2))), l2=0.0, dropout=0.0)
 
 
-@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
-def test_a_dropout_that_is_no_share_is_refused(dropout: float) -> None:
-    with pytest.raises(InputError, match="dropout: found .*, expected 0 or more, and less than 1"):
-        denoising_weights(scipy.sparse.csr_array(np.ones((3, 2))), l2=1.0, dropout=dropout)
-
-
 def test_dropout_is_the_penalty_of_a_mean_over_many_masks() -> None:
     random = np.random.default_rng(1)
     taken = (random.random((60, 4)) < 0.5).astype(np.float64)

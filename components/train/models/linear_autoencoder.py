@@ -114,12 +114,13 @@ class LinearAutoencoder(ClosedForm):
 
     def remarks(self) -> tuple[str, ...]:
         """See `Retrieval.remarks`."""
-        left_out = self.items.vocabulary - self.weighted
+        counts = self.items.counts
+        left_out = np.count_nonzero(counts[self.weighted :])
         if not left_out:
             return ()
-        share = self.items.counts[self.weighted :].sum() / self.items.counts.sum()
+        share = counts[self.weighted :].sum() / counts.sum()
         return (
-            f"{left_out:,} of {self.items.vocabulary:,} items bought, with {share:.1%} of the "
+            f"{left_out:,} of {np.count_nonzero(counts):,} items bought, with {share:.1%} of the "
             "events, are beyond max_items: they have their popularity and repeats alone.",
         )
 
@@ -171,13 +172,7 @@ def taken_items(events: Interactions, *, items: int, activity: float) -> scipy.s
 
 
 def ridge(gram: npt.NDArray[Any], *, l2: float, dropout: float) -> npt.NDArray[Any]:
-    """Return the diagonal of Λ = λI + p / (1 − p) · diag(gram), [m].
-
-    Raises:
-        InputError: If p is not in 0 ≤ p < 1.
-    """
-    if not 0 <= dropout < 1:
-        raise InputError("hyperparameter dropout", f"{dropout:g}", "0 or more, and less than 1")
+    """Return the diagonal of Λ = λI + p / (1 − p) · diag(gram), [m]."""
     return np.asarray(l2 + dropout / (1 - dropout) * np.diag(gram))
 
 
@@ -219,7 +214,7 @@ def denoising_weights(
         W, float32 [m, m], and ‖D^½ (X − XW)‖² / ‖D^½ X‖².
 
     Raises:
-        InputError: If XᵀDX + Λ is singular, or p no share.
+        InputError: If XᵀDX + Λ is singular.
     """
     gram = np.asfortranarray((taken.T @ taken).toarray(), np.float64)
     total = float(np.trace(gram))
