@@ -135,7 +135,9 @@ def read_v2(
     """
     signature = DEFAULT_SIGNATURE if signature is None else signature
     specs = {spec.name: spec for spec in _specs(signature, signatures)}
-    columns = {name: _column(name, *tensor, specs=specs) for name, tensor in tensors.items()}
+    columns = {
+        name: _column(name, *tensor, specs=specs, limits=limits) for name, tensor in tensors.items()
+    }
     sizes = {name: len(column) for name, column in columns.items()}
     if len(set(sizes.values())) != 1:
         raise BadRequest(f"inputs: found {sizes} rows, expected the same number, at least one")
@@ -211,7 +213,7 @@ def _scalar(value: object, spec: InputSpec, where: str, limits: Limits) -> objec
         except UnicodeEncodeError as error:
             raise BadRequest(f"{where}: found half a surrogate pair, expected Unicode") from error
     assert isinstance(value, int | float)
-    if not math.isfinite(value) or not -(2**63) <= value < 2**63:
+    if not -(2**63) <= value < 2**63:  # also false for NaN
         raise BadRequest(f"{where}: found {str(value)[:40]}, expected a 64-bit {spec.kind}")
     if spec.name == "k" and not 1 <= value <= limits.k:
         raise BadRequest(f"{where}: found {value}, expected 1 to {limits.k}")
@@ -231,26 +233,32 @@ def _column(
     data: Sequence[Any],
     *,
     specs: Mapping[str, InputSpec],
+    limits: Limits,
 ) -> list[Any]:
     if name not in specs:
         raise BadRequest(f"inputs: found {name[:80]!r}, expected {sorted(specs)}")
     spec = specs[name]
     if datatype not in _V2_TYPES[spec.kind]:
         raise BadRequest(f"{name}: found {datatype[:20]}, expected {_V2_TYPES[spec.kind][0]}")
-    flat = list(_flat(data))
+    # Before it is multiplied, because a shape may be as long as the whole body.
+    wanted = "[rows, values]" if spec.repeated else "[rows]"
+    if not (len(shape) == 2 if spec.repeated else len(shape) == 1 or list(shape[1:]) == [1]):
+        raise BadRequest(f"{name}: found shape {str(shape[:5])[:80]}, expected {wanted}")
+    flat = _flat(data)
     if any(size < 0 for size in shape) or math.prod(shape) != len(flat):
-        raise BadRequest(f"{name}: found {len(flat)} values, shape {list(shape)[:5]} has others")
+        raise BadRequest(
+            f"{name}: found {len(flat)} values, shape {str(shape[:5])[:80]} has others"
+        )
+    # Rows of no values may be any number, whatever the body's size.
+    if shape[0] > limits.rows:
+        raise BadRequest(f"{name}: found {str(shape[0])[:40]} rows, expected at most {limits.rows}")
     if not spec.repeated:
-        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
-            raise BadRequest(f"{name}: found shape {list(shape)[:5]}, expected [rows]")
         return flat
-    if len(shape) != 2:
-        raise BadRequest(f"{name}: found shape {list(shape)[:5]}, expected [rows, values]")
     width = shape[1]
     return [flat[row * width : (row + 1) * width] for row in range(shape[0])]
 
 
-def _flat(data: Sequence[Any], depth: int = 0) -> Sequence[Any]:
+def _flat(data: Sequence[Any], depth: int = 0) -> list[Any]:
     if depth > 2:
         raise BadRequest("data: found lists more than two deep, expected a flat or nested tensor")
     flat: list[Any] = []

@@ -112,6 +112,10 @@ def test_bad_v1_body_is_a_400_that_says_why_in_one_line(
         ([{"name": "user", "shape": [1], "datatype": "BYTES", "data": ["\ud800"]}], ""),
         ([{"name": "user", "shape": [1], "datatype": "FP16", "data": [1]}], "FP16"),
         ([{"name": "user"}], "Field required"),
+        ([{"name": "k", "shape": [1], "datatype": "INT64", "data": [10**400]}], "64-bit"),
+        # A shape is cheap to send: of rows without values, and of factors to multiply.
+        ([{"name": "history", "shape": [10**5, 0], "datatype": "BYTES", "data": []}], "most 256"),
+        ([{"name": "k", "shape": [9] * 1000, "datatype": "INT64", "data": [1]}], "expected [rows]"),
         ("no list", "valid list"),
     ],
 )
