@@ -2,7 +2,7 @@
 
 import difflib
 import json
-import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _fits(value: Any, expected: str) -> bool:
     return {
         "STRING": isinstance(value, str),
         "NUMBER_INTEGER": isinstance(value, int),
-        "NUMBER_DOUBLE": isinstance(value, int | float) and math.isfinite(value),
+        "NUMBER_DOUBLE": isinstance(value, int | float) and abs(value) <= sys.float_info.max,
         "LIST": isinstance(value, list),
         "STRUCT": isinstance(value, dict),
     }.get(expected, False)

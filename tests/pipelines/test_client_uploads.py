@@ -74,6 +74,7 @@ def test_a_run_has_the_parameters_with_their_types(server, cli, tmp_path):
     ("given", "line"),
     [
         (["-p", "seed=1.5"], "-p seed: found '1.5', expected a whole number"),
+        (["-p", f"rollout_poll_s={10**400}"], "expected a number"),
         (["-p", "seed=true"], "-p seed: found 'true', expected a whole number"),
         (["-p", "rollout_poll_s=NaN"], "-p rollout_poll_s: found 'NaN', expected a number"),
         (["-p", "sed=1"], "did you mean seed?"),
