@@ -20,7 +20,7 @@ POD_TOKEN, POD_TOKEN_VARIABLE = (
     "KF_PIPELINES_SA_TOKEN_PATH",
 )
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_TIMEOUT_S = (10, 60)  # connect, read
+TIMEOUT_S = (10, 60)  # connect, read
 _PAGE = 100
 
 
@@ -64,8 +64,12 @@ def connect(access: Access) -> "Kubeflow":
     """
     if not access.host.startswith(("http://", "https://")):
         raise InputError("--host", repr(access.host), "a URL, https://… or http://…")
+    if "@" in access.host.split("/")[2]:
+        raise InputError("--host", "a user or password in it", "a URL without: see --token-file")
     token_file, token, cookie = _credentials(access)
-    multi_user = _probe(access, token_file.read_text().strip() if token_file else token, cookie)
+    if token_file:
+        token = _read(token_file, "--token-file" if access.token_file else str(token_file))
+    multi_user = _probe(access, token, cookie)
     namespace = access.namespace
     if multi_user and not namespace:
         if not POD_NAMESPACE.is_file():
@@ -85,7 +89,7 @@ def connect(access: Access) -> "Kubeflow":
             # Neither is left out: kfp would take what an earlier session has left in the home.
             namespace="-",
             cookies=cookie,
-            existing_token=token or None,
+            existing_token=None if token_file else token or None,
             credentials=ServiceAccountTokenVolumeCredentials(token_file) if token_file else None,
             ssl_ca_cert=str(access.ca_file) if access.ca_file else None,
         )
@@ -120,7 +124,7 @@ class Kubeflow:
         # Its variant tells the answer's type: a login page would else be read as an empty object.
         with_headers = getattr(function.__self__, f"{function.__name__}_with_http_info")  # type: ignore[attr-defined]
         try:
-            answer, _, headers = with_headers(*arguments, **named, _request_timeout=_TIMEOUT_S)
+            answer, _, headers = with_headers(*arguments, **named, _request_timeout=TIMEOUT_S)
         except kfp_server_api.ApiException as error:
             raise self._refused(error.status or 0, error.body or error.reason) from error
         except urllib3.exceptions.HTTPError as error:
@@ -197,9 +201,8 @@ def _credentials(access: Access) -> tuple[Path | None, str, str]:
     if access.cookie_file:
         return None, "", _read(access.cookie_file, "--cookie-file")
     if access.token_file:
-        _read(access.token_file, "--token-file")
         return access.token_file, "", ""
-    token, cookie = (os.environ.get(name, "").strip() for name in (TOKEN, COOKIE))
+    token, cookie = (_sendable(os.environ.get(name, "").strip(), name) for name in (TOKEN, COOKIE))
     if token and cookie:
         raise InputError(COOKIE, f"{TOKEN}, too", "one of the two")
     in_pod = Path(os.environ.get(POD_TOKEN_VARIABLE) or POD_TOKEN)
@@ -215,7 +218,18 @@ def _read(file: Path, option: str) -> str:
         raise InputError(option, str(error), "a readable file") from error
     if not text or "\n" in text:
         raise InputError(option, f"{len(text.splitlines())} lines in {file}", "one line")
-    return text
+    return _sendable(text, option)
+
+
+def _sendable(secret: str, where: str) -> str:
+    """Return a secret that a header can carry; the HTTP libraries show one that it cannot.
+
+    Raises:
+        InputError: If it cannot; the message does not show it.
+    """
+    if not (secret.isascii() and secret.isprintable()):
+        raise InputError(where, "characters that no header carries", "one line of printable ASCII")
+    return secret
 
 
 def _probe(access: Access, token: str, cookie: str) -> bool:
@@ -237,7 +251,7 @@ def _probe(access: Access, token: str, cookie: str) -> bool:
 def _get(host: str, path: str, headers: dict[str, str], ca_file: Path | None) -> httpx.Response:
     import ssl
 
-    timeout = httpx.Timeout(_TIMEOUT_S[1], connect=_TIMEOUT_S[0])
+    timeout = httpx.Timeout(TIMEOUT_S[1], connect=TIMEOUT_S[0])
     try:
         verify = ssl.create_default_context(cafile=ca_file)
         with httpx.Client(verify=verify, timeout=timeout) as client:

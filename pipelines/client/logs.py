@@ -5,7 +5,7 @@ from typing import Any
 
 from components.errors import InputError
 from components.workflow import StepPod, first_failure
-from pipelines.client.connection import Kubeflow, ServerError
+from pipelines.client.connection import TIMEOUT_S, Kubeflow, ServerError
 from pipelines.client.workflow import step_pods
 
 # The last line of a Python traceback, or of a command line that refused its input.
@@ -68,7 +68,8 @@ def _log_of_pod(pod: StepPod, before: str) -> str:
         except ConfigException:
             config.load_incluster_config()
         core: Any = client.CoreV1Api()
-        return str(core.read_namespaced_pod_log(pod.name, pod.namespace, container="main"))
+        read = core.read_namespaced_pod_log
+        return str(read(pod.name, pod.namespace, container="main", _request_timeout=TIMEOUT_S))
     except (ConfigException, client.ApiException, HTTPError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(

@@ -78,9 +78,24 @@ def test_files_of_secrets_are_checked(server, tmp_path):
         (Access(server.host, token_file=empty, cookie_file=empty), "expected one of the two"),
         (Access(server.host, ca_file=empty), "no answer"),
         (Access("127.0.0.1:80"), "expected a URL"),
+        (Access("http://me:s3cret@127.0.0.1"), "--host: found a user or password in it"),
     ):
         with pytest.raises(InputError, match=line):
             connect(access)
+
+
+@pytest.mark.parametrize("secret", ["s3cret\nmore", "s3cret\x01", "s3crét"])
+def test_a_secret_that_no_header_carries_is_told_and_not_shown(server, secret, tmp_path):
+    (tmp_path / "secret").write_text(secret.replace("\n", "\v"), encoding="utf-8")
+    options = ["runs", "--host", server.host]
+    for where, done in (
+        ("KF_PIPELINES_TOKEN", shell(*options, KF_PIPELINES_TOKEN=secret)),
+        ("--cookie-file", shell(*options, "--cookie-file", tmp_path / "secret")),
+    ):
+        assert done.stderr == (
+            f"error: {where}: found characters that no header carries, "
+            "expected one line of printable ASCII\n"
+        )
 
 
 def test_a_host_that_is_something_else_is_told(server):
