@@ -14,7 +14,7 @@ def materialise(uri: str, into: Path) -> Path:
         into: Folder that belongs to this package; a copy that is already there is used again.
 
     Raises:
-        PlatformError: If there is nothing at the URI, or its scheme is unknown.
+        PlatformError: If there is nothing at the URI, it cannot be read, or its scheme is unknown.
     """
     scheme, separator, rest = uri.partition("://")
     if separator and scheme == "gs":
@@ -29,6 +29,7 @@ def materialise(uri: str, into: Path) -> Path:
 
 def _download(uri: str, rest: str, into: Path) -> Path:
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
 
     bucket, _, prefix = rest.partition("/")
@@ -49,7 +50,8 @@ def _download(uri: str, rest: str, into: Path) -> Path:
                 raise PlatformError(f"storageUri: found object {blob.name!r}, expected no '..'")
             target.parent.mkdir(parents=True, exist_ok=True)
             blob.download_to_filename(str(target))
-    except GoogleAPIError as error:
-        raise PlatformError(f"storageUri: {uri} cannot be read: {error}") from error
-    part.replace(into)
+        part.replace(into)
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise PlatformError(f"storageUri: {uri} cannot be read: {reason}") from error
     return into

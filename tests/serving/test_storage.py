@@ -43,3 +43,12 @@ def test_nothing_to_serve_is_said_in_one_line(bucket: storage.Bucket, tmp_path: 
         materialise(uri, tmp_path / "copy")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "copy").exists()
+
+
+def test_bucket_without_credentials_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(PlatformError, match="gs://models/shop/1 cannot be read: File .*none.json"):
+        materialise("gs://models/shop/1", tmp_path / "copy")
