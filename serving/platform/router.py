@@ -6,6 +6,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -89,6 +90,20 @@ class Router:
         self._feedback = FeedbackCounters(
             model="", known=lambda name: name in self.routes.upstreams, registry=self._registry
         )
+
+    def server(self) -> web.Server:
+        """Return the HTTP server before it, to be made and run in one event loop."""
+        loop = asyncio.get_running_loop()
+
+        def request(
+            message: Any, payload: Any, protocol: Any, writer: Any, task: "asyncio.Task[None]"
+        ) -> web.BaseRequest:
+            limit = _MAX_BODY_BYTES  # aiohttp's own, 1 MiB, is less than the predictor takes
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, loop, client_max_size=limit
+            )
+
+        return web.Server(self.handle, request_factory=request, access_log=None)
 
     async def drained(self, url: str) -> None:
         """Return when a server that left the routes has answered what it was asked before.

@@ -159,7 +159,7 @@ async def _serve(directory: ServiceDirectory) -> None:
         connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
         router = Router(session)
-        runner = web.ServerRunner(web.Server(router.handle, access_log=None))
+        runner = web.ServerRunner(router.server())
         await runner.setup()
         port = await _listen(runner, directory.read(directory.port).get("port", 0))
         directory.write(directory.port, {"port": port})
