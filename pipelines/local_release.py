@@ -1,7 +1,7 @@
 """One run on this machine beside replayed traffic, from data to a service that answers."""
 
-import shlex
-import subprocess
+import dataclasses
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from rich.markup import escape
 from components.errors import InputError
 from pipelines.local import run_locally
 from pipelines.summary import collect_reports, forget_old_runs, show_run
-from pipelines.traffic import TrafficReplay, curl_line
+from pipelines.traffic import TrafficReplay, curl_line, recommend_body
 from pipelines.visits import Visit
 from serving.platform import connect
 
@@ -53,14 +53,17 @@ def release_locally(
     if run.failed_step:
         console.print(f"[red]{run.failed_step} failed:[/red] {escape(run.reason)}")
         sys.exit(1)
-    status = connect(platform).status(service)
+    serving = connect(platform)
+    status = serving.status(service)
     if status.url is None:
         raise InputError(f"service {service}", "no URL", "one, after a successful rollout")
-    line = curl_line(status.url, service, traffic.visits[0])
-    answer = subprocess.run(shlex.split(line), capture_output=True, text=True, check=False)
+    first = traffic.visits[0]
+    body = recommend_body(dataclasses.replace(first, history=first.history[-3:]), k=5)
+    answer = serving.predict(service, body).body
     console.print(f"\nIt is serving now; ask it, or stop it with `{stop_with}`:")
     # Not by rich: it would wrap the line, and a wrapped line does not copy.
-    print(f"{line}\n{answer.stdout.strip()}")
+    print(curl_line(status.url, service, body))
+    print(json.dumps(answer, separators=(",", ":"), ensure_ascii=False))
 
 
 def _replayed(traffic: TrafficReplay) -> str:

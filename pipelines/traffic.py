@@ -1,12 +1,12 @@
 """Replays held-out purchases as live requests, as the shop's front end would send them."""
 
-import dataclasses
 import itertools
 import json
+import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import httpx
 
@@ -81,13 +81,13 @@ class TrafficReplay:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        with httpx.Client(timeout=_TIMEOUT_S) as client:
+        with _http() as client:
             self._report(client)
 
     def _watch(self) -> None:
         """Keep the address and the rate in step with what the service consists of."""
         platform = connect(self._platform)
-        with httpx.Client(timeout=_TIMEOUT_S) as client:
+        with _http() as client:
             while not self._stop.wait(0.5):
                 self._report(client)
                 status = platform.status(self._service)
@@ -124,7 +124,7 @@ class TrafficReplay:
         return bool(self.visits)
 
     def _client(self) -> None:
-        with httpx.Client(timeout=_TIMEOUT_S) as client:
+        with _http() as client:
             while not self._stop.wait(0 if self._url else 0.2):
                 if self._url is None:
                     continue
@@ -160,10 +160,14 @@ def recommend_body(visit: Visit, *, k: int = 10) -> dict[str, object]:
     return {"signature_name": "recommend", "instances": [instance]}
 
 
-def curl_line(url: str, service: str, visit: Visit) -> str:
-    """Return a shell line that asks the service for recommendations, to copy as it stands."""
-    short = dataclasses.replace(visit, history=visit.history[-3:])
-    body = json.dumps(recommend_body(short, k=5))
+def curl_line(url: str, service: str, body: Mapping[str, object]) -> str:
+    """Return a shell line that sends a v1 request to the service, to copy as it stands."""
     return (
-        f"curl -s -H 'Content-Type: application/json' {url}/v1/models/{service}:predict -d '{body}'"
+        f"curl -s -H 'Content-Type: application/json' {url}/v1/models/{service}:predict "
+        f"-d {shlex.quote(json.dumps(body))}"
     )
+
+
+def _http() -> httpx.Client:
+    # The service is on this machine: no proxy from the environment stands before it.
+    return httpx.Client(timeout=_TIMEOUT_S, trust_env=False)

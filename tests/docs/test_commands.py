@@ -7,6 +7,7 @@ guide's has made.
 import copy
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -103,6 +104,9 @@ def a_release_and_a_smaller_one_that_went_on_from_it(folder, printed):
         *answer,
     ):
         assert part in printed
+    line = [line for line in printed.splitlines() if line.startswith("curl -s")][-1]
+    asked = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert asked.stdout.startswith(answer[0]) and answer[1] in asked.stdout
     # Users were served all along: no request failed while two revisions shared the traffic.
     assert len(re.findall(r"by status \{200: \d+\};", printed)) == 2
     workspace = folder / "build" / "my_shop"

@@ -1,6 +1,8 @@
 """The replayed visits: real purchases after a day, with what was known before it."""
 
 import datetime
+import json
+import shlex
 import time
 from collections import Counter
 
@@ -8,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipelines.demo import complete_journey_folder
-from pipelines.traffic import TrafficReplay, recommend_body
+from pipelines.traffic import TrafficReplay, curl_line, recommend_body
 from pipelines.visits import Visit, held_out_visits
 from serving.platform.local import LocalPlatform
 from tests.serving.stub_service import stub_service
@@ -57,7 +59,15 @@ def test_a_request_carries_user_history_and_k(transactions):
     }
 
 
-def test_what_a_user_bought_of_an_answer_is_reported_as_a_click_on_it(tmp_path):
+def test_the_line_to_copy_holds_any_users_name():
+    body = recommend_body(Visit("o'neil $HOME", (), frozenset()))
+    *_, sent = shlex.split(curl_line("http://127.0.0.1:1", "shop", body))
+    assert json.loads(sent) == body
+
+
+def test_what_a_user_bought_of_an_answer_is_reported_as_a_click_on_it(tmp_path, monkeypatch):
+    # A company's proxy, which knows nothing of this machine, is left out.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     platform = LocalPlatform(tmp_path, namespace="default")
     try:
         platform.deploy(stub_service())  # answers the item "a"
