@@ -24,6 +24,8 @@ PIPELINES = {"recommender": ("pipelines.recommender", "recommender")}
 _REGISTRY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_RESOURCE = re.compile(r"[a-z0-9.-]{1,253}/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_NVIDIA = "nvidia.com/gpu"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -103,22 +105,28 @@ def compile_pipeline(
 
     Returns:
         The YAML file written, `<out>/<name>.yaml`.
+
+    Raises:
+        InputError: If nothing can be written into the folder.
     """
     from kfp import compiler
 
     module, function = PIPELINES[name]
     pipeline = getattr(importlib.import_module(module), function)(settings)
-    out.mkdir(parents=True, exist_ok=True)
     file = out / f"{name}.yaml"
-    with tempfile.TemporaryDirectory(dir=out) as folder:
-        draft = Path(folder) / file.name
-        compiler.Compiler().compile(
-            pipeline,
-            str(draft),
-            kubernetes_manifest_format=manifest is not None,
-            kubernetes_manifest_options=manifest,
-        )
-        os.replace(draft, file)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            draft = Path(folder) / file.name
+            compiler.Compiler().compile(
+                pipeline,
+                str(draft),
+                kubernetes_manifest_format=manifest is not None,
+                kubernetes_manifest_options=manifest,
+            )
+            os.replace(draft, file)
+    except OSError as error:
+        raise InputError("--out", str(error), "a folder to write into") from error
     return file
 
 
@@ -130,7 +138,7 @@ def main(
     registry: Annotated[str, typer.Option(help="Registry and path of the images")] = "",
     tag: Annotated[str, typer.Option(help="Immutable tag, or sha256: digest")] = "",
     gpus: Annotated[int, typer.Option(help="GPUs for the training step")] = 0,
-    accelerator: Annotated[str, typer.Option(help="Resource name of a GPU")] = "nvidia.com/gpu",
+    accelerator: Annotated[str, typer.Option(help="Resource name of a GPU")] = _NVIDIA,
     node_selector: Annotated[
         list[str] | None, typer.Option(help="key=value label of every step's node; repeatable")
     ] = None,
@@ -192,6 +200,10 @@ def main(
         check_pipeline(name)
     if gpus < 0:
         raise InputError("--gpus", str(gpus), "a number ≥ 0")
+    if not _RESOURCE.fullmatch(accelerator):
+        raise InputError("--accelerator", repr(accelerator), f"a resource such as {_NVIDIA}")
+    if accelerator != _NVIDIA and not gpus:
+        raise InputError("--accelerator", "no --gpus", "how many of them")
     from pipelines.cluster_settings import (
         ClusterSettings,
         read_labels,

@@ -226,6 +226,14 @@ def test_a_digest_is_joined_with_an_at_sign(tmp_path):
         (("--all", "--registry", "https://registry.example", "--tag", "1"), "no https://"),
         (("--all", "--tag", "1"), "--registry: found ''"),
         (("--all", *IMAGE_OPTIONS, "--gpus", "-1"), "a number ≥ 0"),
+        (
+            ("--all", *IMAGE_OPTIONS, "--gpus", "1", "--accelerator", "gpu"),
+            "such as nvidia.com/gpu",
+        ),
+        (
+            ("--all", *IMAGE_OPTIONS, "--accelerator", "amd.com/gpu"),
+            "--accelerator: found no --gpus",
+        ),
         (("--all", *IMAGE_OPTIONS, "--node-selector", "pool"), "a label as key=value"),
         (("--all", *IMAGE_OPTIONS, "--toleration", "a=b:Never"), "NoSchedule, PreferNoSchedule"),
         (("--all", *IMAGE_OPTIONS, "--gcs-key-secret", "My_Key"), "a Secret's name"),
@@ -244,3 +252,10 @@ def test_a_wrong_command_line_is_one_line_and_leaves_nothing(options, told, tmp_
     assert len(done.stderr.strip().splitlines()) == 1
     assert told in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_none_is_told_in_one_line(tmp_path):
+    (tmp_path / "out").touch()
+    done = compile_("--all", *IMAGE_OPTIONS, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert re.fullmatch("error: --out: found .*File exists.*, expected a folder .*\n", done.stderr)
