@@ -57,7 +57,7 @@ def open_package(folder: Path, *, public_keys: str = "") -> Package:
             verify_file(folder / relative, sha256=published["sha256"], size=published["size"])
     except ManifestError as error:
         raise PackageError(str(error)) from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PackageError(f"{folder}/manifest.json: {error!r} is missing or malformed") from error
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     # Of two publishers of one model, both leave their signature.
@@ -71,8 +71,11 @@ def open_package(folder: Path, *, public_keys: str = "") -> Package:
 
 
 def _warmup(folder: Path) -> tuple[dict[str, Any], ...]:
-    requests = _read_object(folder / "requests.json").get("requests", [])
-    return tuple(request["body"] for request in requests)
+    file = folder / "requests.json"
+    try:
+        return tuple(request["body"] for request in _read_object(file).get("requests", []))
+    except (KeyError, TypeError) as error:
+        raise PackageError(f"{file}: {error!r}, expected requests with a body each") from error
 
 
 def _read_object(file: Path) -> dict[str, Any]:
