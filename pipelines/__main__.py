@@ -40,6 +40,10 @@ def local(
     tune_trials: Annotated[int, typer.Option(help="Trials of a search; 0 leaves it out.")] = 0,
     search_space: Annotated[str, typer.Option(help="What is searched, JSON.")] = "",
     thresholds: Annotated[str, typer.Option(help="What the gate asks for, JSON.")] = "",
+    beam_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Of Beam, for preprocess and evaluate; repeatable; see docs/beam.md."),
+    ] = None,
     warm_start: Annotated[str, typer.Option(help="live, or a package to go on from.")] = "",
     compress: Annotated[str, typer.Option(help="none, float16 or int8.")] = "none",
     compress_max_drop: Annotated[float, typer.Option(help="NDCG@10 it may cost.")] = 0.001,
@@ -63,6 +67,10 @@ def local(
         on_timeout=parse_on_timeout(on_timeout),
     )
     smaller = CompressSettings(table_format=compress, max_drop=compress_max_drop)
+    if beam_option:
+        from components.beam_runner import pipeline_options  # it loads Beam
+
+        pipeline_options(beam_option)
     workspace = workspace.resolve()
     state_dir = workspace / "serving"
 
@@ -80,6 +88,7 @@ def local(
             "tune_trials": tune_trials,
             "search_space": search_space,
             "thresholds": thresholds,
+            "beam_options": beam_option or [],
             "warm_start": warm_start,
             "compress": smaller.table_format,
             "compress_max_drop": smaller.max_drop,

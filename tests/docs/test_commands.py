@@ -78,7 +78,8 @@ BEFORE = {
 WORDS = {
     # A small shop: fewer requests are waited for, and chance tells its models less well apart.
     "--workspace build/my_shop": "--workspace build/my_shop --min-requests 40",
-    "--compress int8": "--compress int8 --compress-max-drop 0.05",
+    "--compress int8": "--compress int8 --compress-max-drop 0.05"
+    " --beam-option=--direct_num_workers=1",
     "build/demo": "build/my_shop",
     "recommender/3": "recommender/1",
     "--study STUDY": f"--study $PWD/{STUDY}",

@@ -126,6 +126,7 @@ def test_a_policy_that_cannot_be_is_one_line_before_anything_starts(tmp_path):
         (["--on-timeout", "never"], "on_timeout: found 'never'"),
         (["--max-business-drop", "2"], "max_business_drop: found 2.0"),
         (["--compress", "int4"], "compress: found 'int4', expected none, float16 or int8"),
+        (["--beam-option=--runer=x"], "beam_options: found --runer"),
         (["--compress-max-drop", "-1"], "compress_max_drop: found -1.0"),
     ):
         command = [sys.executable, "-m", "pipelines", "local", "--dataset", str(USER_BEHAVIOR)]
