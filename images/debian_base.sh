@@ -7,7 +7,9 @@ name=localhost/shopflow-build/debian-python:bookworm
 engine=$(command -v podman || command -v docker)
 if ! "$engine" image inspect "$name" >/dev/null 2>&1; then
   folder=$(mktemp -d)
-  trap 'rm -rf "$folder"' EXIT
+  # Cut off, debootstrap leaves the machine's own /proc and /sys mounted in there.
+  trap 'umount --recursive --lazy "$folder/proc" "$folder/sys" 2>/dev/null || true
+    rm -rf --one-file-system "$folder"' EXIT
   debootstrap --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates bookworm "$folder" >&2
   rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/*
   cp /etc/ssl/certs/ca-certificates.crt "$folder/etc/ssl/certs/ca-certificates.crt"
