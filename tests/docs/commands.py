@@ -1,6 +1,6 @@
 """The commands in the site's pages, and how a test runs them.
 
-Each `sh` block is cut into commands. A command is run by a test in one of three places, or another
+Each `sh` block is cut into commands. A command is run by a test in one of four places, or another
 test runs the like of it and `ELSEWHERE` names that test. There is no third way: what nobody sorts
 out is run on this machine, and the test fails where it fails.
 """
@@ -18,7 +18,9 @@ from typing import Literal
 import yaml
 
 ROOT = Path(__file__).parents[2]
-Place = Literal["machine", "kubeflow", "cluster", "elsewhere"]
+Place = Literal["machine", "servers", "kubeflow", "cluster", "elsewhere"]
+# What serves until it is told to end.
+SERVES = re.compile(r"-m serving\.(predictor|transformer|platform host)\b")
 
 # Of a command that is not run here: the file that runs the like of it, and what in it does so.
 ELSEWHERE = {
@@ -33,21 +35,6 @@ ELSEWHERE = {
         "tests/train/test_trials.py",
         '"components.train.trials"',
     ),
-    "python -m serving.predictor": ("tests/serving/test_signature.py", '"serving.predictor"'),
-    "python -m serving.transformer": (
-        "tests/serving/test_transformer_settings.py",
-        '"serving.transformer"',
-    ),
-    "python3 -m serving.platform host": (
-        "tests/serving/test_host.py",
-        '"serving.platform", "host"',
-    ),
-    "python -m pipelines logs": ("tests/pipelines/test_client_runs.py", 'cli("logs"'),
-    "curl localhost:8080/v1/models/shop:predict": (
-        "tests/train/test_explanation.py",
-        '"signature_name": "explain", "instances"',
-    ),
-    "curl http://SERVICE/v1/feedback": ("tests/serving/test_feedback.py", '"/v1/feedback"'),
 }
 
 
@@ -69,8 +56,6 @@ class Command:
     def key(self) -> str | None:
         """Its entry in `ELSEWHERE`; None when it is run here."""
         words = " ".join(re.sub(r"^([A-Z_]+=\S+ )+|\.venv/bin/", "", self.text).split())
-        if words.startswith("curl"):
-            words = "curl " + next(w for w in shlex.split(words) if "/v1/" in w)
         matching = [key for key in ELSEWHERE if words == key or words.startswith(f"{key} ")]
         return max(matching, key=len, default=None)
 
@@ -79,9 +64,11 @@ class Command:
         """Where it is run."""
         if self.key is not None:
             return "elsewhere"
+        if SERVES.search(self.text) or self.text.startswith("curl "):
+            return "servers"
         if "kubectl" in self.text or "--platform kserve" in self.text:
             return "cluster"
-        client = r"KF_PIPELINES|compile\.py|-m pipelines (upload|run|runs|schedule)\b"
+        client = r"KF_PIPELINES|compile\.py|-m pipelines (upload|run|runs|logs|schedule)\b"
         return "kubeflow" if re.search(client, self.text) else "machine"
 
 
@@ -125,6 +112,8 @@ def commands(page: str) -> Iterator[Command]:
 def run(page: str, place: Place, folder: Path, words: Mapping[str, str], **environment: str) -> str:
     """Run a page's commands of one place in one shell, as a person would paste them.
 
+    What serves goes on beside the commands after it, and must end well when it is told to.
+
     Args:
         page: The page.
         place: Whose commands are run.
@@ -136,23 +125,37 @@ def run(page: str, place: Place, folder: Path, words: Mapping[str, str], **envir
         What they printed.
     """
     any_of = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-    script = ["set -eEuo pipefail", "trap 'echo \"at line $LINENO\" >&2' ERR"]
+    script = ["set -eEuo pipefail", "trap 'echo \"at line $LINENO\" >&2' ERR", "servers=()"]
+    script += ["trap 'kill \"${servers[@]}\" 2>/dev/null || true' EXIT"]
     for command in commands(page):
         if command.place == place:
             # At once, so that nothing is put in place of what has been put there.
             text = re.sub(any_of, lambda found: words[found[0]], command.text)
-            script += [f"echo {shlex.quote(f'{page}:{command.line}: {text}')} >&2", text]
+            script += [f"echo {shlex.quote(f'{page}:{command.line}: {text}')} >&2"]
+            script += served(text) if SERVES.search(text) else [text]
+    script += ['for server in "${servers[@]}"; do kill "$server"; wait "$server"; done; servers=()']
+    (folder / ".curlrc").write_text('fail-with-body\nnoproxy = "*"\n')
     path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONPATH": str(ROOT), "CURL_HOME": str(folder)}
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, **own, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def served(text: str) -> list[str]:
+    """Return shell lines that start a server and go on when it serves, or end when it does not."""
+    if port := re.search(r"--http_port (\d+)", text):
+        ready = f"curl -so /dev/null http://127.0.0.1:{port[1]}/v2/health/ready"
+    else:
+        ready = "test -e {}/host.lock".format(*re.search(r"--state-dir (\S+)", text).groups())
+    return [f"{text} &", "servers+=($!)", f"until {ready}; do kill -0 $!; sleep 0.1; done"]
 
 
 def checkout(folder: Path) -> Path:

@@ -5,11 +5,15 @@ guide's has made.
 """
 
 import copy
+import datetime
+import io
 import json
 import re
 import subprocess
 
+import polars as pl
 import pytest
+from google.cloud import storage
 
 from components.checksum import tree_digest
 from components.object_store import open_store
@@ -19,8 +23,12 @@ from pipelines.local import newest_artifact
 from serving.platform import connect
 from tests.docs.commands import blocks, checkout, commands, pages, run
 from tests.notebooks.execute import kubeflow_server
+from tests.pipelines.argo import POD, WORKFLOW
+from tests.ports import free_port
 from tests.serving.key_pair import key_pair
+from tests.serving.running_server import running_server
 from tests.shop import make_shop
+from tests.storage_server import running_storage
 
 GUIDE, OPERATIONS, CLUSTER = (
     f"docs/{name}.md" for name in ("bring-your-own-data", "operations", "cluster")
@@ -155,19 +163,57 @@ AFTER = {
 }
 
 
+@pytest.mark.parametrize("page", of("servers"))
+def test_commands_that_serve_and_ask(page, tmp_path):
+    words = {"FOLDER": str(tmp_path / "state"), "8080": str(free_port()), "8081": str(free_port())}
+    if page == "serving/README.md":
+        from tests.serving.tiny_package import publish_tiny
+
+        publish_tiny(tmp_path / "models")  # the page's models/shop/1
+        with running_storage("shop"):
+            write_look_ups(tmp_path / "out" / "events", storage.Client().bucket("shop"))
+            printed = run(page, "servers", tmp_path, words)
+        # Of each of the two events, and of the user: the tiny model knows none of them.
+        (explained,) = json.loads(printed)["predictions"]
+        assert explained == {"score": 0.0, "user_change": 0.0, "history_changes": [0.0, 0.0]}
+    elif page == "docs/metrics.md":
+        alone = ("--model_name", "shop", "--predictor_host", "127.0.0.1:1")
+        with running_server("serving.transformer", *alone) as server:
+            run(page, "servers", tmp_path, words | {"SERVICE": server.base_url.netloc.decode()})
+            assert 'clicks_total{model_name="shop",recommended_by="shop-predictor-00002"} 3.0' in (
+                server.get("/metrics").text
+            )
+    else:
+        run(page, "servers", tmp_path, words)
+
+
+def write_look_ups(events, bucket):
+    """Write what the page's transformer looks up: a history, and features of items on gs://."""
+    events.mkdir(parents=True)
+    log = pl.DataFrame({"user": ["u1"], "item": ["item3"], "time": [datetime.datetime(2026, 1, 1)]})
+    log.write_parquet(events / "part.parquet")
+    content = io.BytesIO()
+    item = {"item": ["item3"], "stock": [1], "department": ["garden"]}
+    pl.DataFrame(item).write_parquet(content)
+    bucket.blob("catalogue/part.parquet").upload_from_string(content.getvalue())
+
+
 @pytest.mark.parametrize("page", of("kubeflow"))
 def test_commands_of_the_client(page, folder, kfp):
+    kfp.workflow, kfp.logs = WORKFLOW, {f"{POD}-4": "epoch 1\n"}  # of every run
     words = {
         "https://kubeflow.example/pipeline": kfp.host,
         "--registry REGISTRY --tag TAG": "--registry registry.example/shopflow --tag 0.1.0",
+        "logs RUN": f"logs {next(iter(kfp.stored['runs']), 'RUN')}",
     }
-    run(page, "kubeflow", folder, words)
+    printed = run(page, "kubeflow", folder, words)
     if page == OPERATIONS:
         assert kfp.stored["recurringruns"] == {}
     if page == "pipelines/README.md":
         (recurring,) = kfp.stored["recurringruns"].values()
         assert recurring.trigger.cron_schedule.cron == "0 0 3 * * *"
         assert len(kfp.stored["versions"]) == 1, "the same content, whoever uploads it"
+        assert printed.endswith("epoch 1\n")
 
 
 @pytest.fixture(scope="module")

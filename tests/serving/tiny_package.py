@@ -55,11 +55,28 @@ class TinyModel(tf.Module):
         scores = tf.gather(self.scores(history), tf.maximum(ids, 0), batch_dims=1)
         return {"scores": tf.where(ids >= 0, scores, 0.0)}
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="user"),
+            tf.TensorSpec([None, None], tf.string, name="history"),
+            tf.TensorSpec([None], tf.string, name="item"),
+        ]
+    )
+    def explain(self, user, history, item):
+        """Return the score; nothing is said to have moved it."""
+        score = self.score(user, history, item)["scores"]
+        changes = tf.zeros(tf.shape(history))
+        return {"score": score, "user_change": tf.zeros_like(score), "history_changes": changes}
+
 
 def write_saved_model(folder: Path, *, items: int = 20) -> None:
     """Export the model with the contract's signatures."""
     model = TinyModel(items)
-    signatures = {"serving_default": model.score, "recommend": model.recommend}
+    signatures = {
+        "serving_default": model.score,
+        "recommend": model.recommend,
+        "explain": model.explain,
+    }
     tf.saved_model.save(model, str(folder), signatures=signatures)
 
 
