@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -66,13 +66,15 @@ class Host:
                 if process.returncode:
                     _log.warning("%s: its supervisor ended with %d", path, process.returncode)
                     self._not_before[path] = time.monotonic() + _RETRY_S
-                    ServiceDirectory(path).request_supervisor()
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        ServiceDirectory(path).request_supervisor()
         for request in self._root.glob(f"*/*/{ServiceDirectory.REQUEST}"):
             path = request.parent
             if path not in self._running and time.monotonic() >= self._not_before.get(path, 0):
                 request.unlink(missing_ok=True)
-                self._running[path] = start_supervisor(ServiceDirectory(path))
-                _log.info("%s: started", path)
+                with suppress(FileNotFoundError):  # likewise
+                    self._running[path] = start_supervisor(ServiceDirectory(path))
+                    _log.info("%s: started", path)
 
 
 @contextmanager

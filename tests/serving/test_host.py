@@ -1,6 +1,7 @@
 """A host keeps the services of a folder running for clients whose processes do not last."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving.platform import connect
+from serving.platform.host import Host
 from serving.platform.state import ServiceDirectory
 from tests.serving.stub_service import stub_service
 
@@ -80,3 +82,16 @@ def test_a_folder_has_one_host(tmp_path):
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert second.returncode and f"{tmp_path}: has a host already" in second.stderr
+
+
+def test_a_service_that_is_deleted_while_its_supervisor_fails_does_not_end_the_host(tmp_path):
+    folder, host = ServiceDirectory(tmp_path / "default" / "shop"), Host(tmp_path)
+    folder.write(folder.resource, {})
+    (folder.path / "supervisor.lock").mkdir()  # so that its supervisor cannot start
+    folder.request_supervisor()
+    host.tick()
+    (failing,) = host._running.values()
+    assert failing.wait(60)
+    shutil.rmtree(folder.path)
+    host.tick()
+    assert host._running == {}
