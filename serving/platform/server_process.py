@@ -91,6 +91,11 @@ class ServerProcess:
                 return
             await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1])
 
+    def given_up(self, run: "asyncio.Task[None]") -> None:
+        """Take over why `run` ended, if by an error it does not know of, such as a full disk's."""
+        if not run.cancelled() and (error := run.exception()):
+            self.failed, self.reason = True, " ".join(f"{type(error).__name__}: {error}".split())
+
     async def stop(self) -> None:
         """End the process: first let it finish its requests, then by force."""
         self.ready = False

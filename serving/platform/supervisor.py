@@ -94,6 +94,7 @@ class Supervisor:
         server = ServerProcess(name, read_template(template), service=service, folder=folder)
         self._servers[name] = server
         self._tasks[name] = asyncio.create_task(server.run(self._session))
+        self._tasks[name].add_done_callback(server.given_up)
         _log.info("%s: starting", name)
 
     def _retire(self, name: str) -> None:

@@ -102,6 +102,14 @@ def test_server_that_cannot_start_is_reported_with_its_last_words(platform: Loca
     assert platform.deploy(stub_service(LABEL="two")).canary.ready
 
 
+def test_server_that_cannot_even_be_tried_is_reported_at_once(platform: LocalPlatform):
+    directory = platform._directory("shop")
+    # As on a full disk: nothing can be written where its log belongs.
+    (directory.path / "revisions" / "shop-predictor-00001.log").mkdir(parents=True)
+    with pytest.raises(RevisionFailed, match=r"00001 cannot start: .*Is a directory"):
+        platform.deploy(stub_service(), timeout_s=20)
+
+
 def test_canary_left_behind_is_replaced_by_the_next_one(platform: LocalPlatform):
     make_stable(platform, LABEL="one")
     abandoned = platform.deploy(stub_service(LABEL="two")).canary
