@@ -60,7 +60,13 @@ def stop(
 ) -> None:
     """Stop every process of a service, or of all; the state stays."""
     platform = _connect(state_dir, namespace)
-    for name in [service] if service else platform.services():
+    found = platform.services()
+    if service and service not in found:
+        raise PlatformError(
+            f"{service}: no such service below {state_dir}, expected "
+            + (f"one of {', '.join(found)}" if found else "a folder with services")
+        )
+    for name in [service] if service else found:
         platform.stop(name)
         typer.echo(f"{name}: stopped")
 

@@ -257,6 +257,11 @@ def test_stop_ends_every_process_and_start_brings_the_service_back(tmp_path: Pat
     run = {"cwd": ROOT, "check": True, "capture_output": True, "text": True}
     try:
         assert "shop-predictor-00001" in subprocess.run([*command, "list", *options], **run).stdout
+        wrong = subprocess.run([*command, "stop", "shpo", *options], **run | {"check": False})
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert (
+            wrong.stderr == f"error: shpo: no such service below {tmp_path}, expected one of shop\n"
+        )
         subprocess.run([*command, "stop", *options], **run)
         assert gone(pids)
         assert platform.start("shop").stable.ready
