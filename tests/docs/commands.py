@@ -25,7 +25,6 @@ SERVES = re.compile(r"-m serving\.(predictor|transformer|platform host)\b")
 # Of a command that is not run here: the file that runs the like of it, and what in it does so.
 ELSEWHERE = {
     "make demo": ("benchmarks/demo.py", '"-m", "pipelines.demo"'),
-    "make stop": ("Makefile", "serving.platform stop recommender --state-dir build/demo/serving"),
     "make bench": ("Makefile", "-m benchmarks."),
     "make bench-serving": ("Makefile", "-m benchmarks.serving"),
     "make images": ("Makefile", "images/build.py --or-debian predictor pipeline transformer"),

@@ -1,7 +1,7 @@
 """The commands of the site's pages, on this machine and against a Kubeflow server.
 
 The pages are run in the order of the navigation in one folder: the later ones go on with what the
-guide's has made.
+guide's has made. Only the first one comes after the guide, because it stops what serves.
 """
 
 import copy
@@ -30,8 +30,8 @@ from tests.serving.running_server import running_server
 from tests.shop import make_shop
 from tests.storage_server import running_storage
 
-GUIDE, OPERATIONS, CLUSTER = (
-    f"docs/{name}.md" for name in ("bring-your-own-data", "operations", "cluster")
+START, GUIDE, OPERATIONS, CLUSTER = (
+    f"docs/{name}.md" for name in ("index", "bring-your-own-data", "operations", "cluster")
 )
 STUDY = "example"
 
@@ -79,7 +79,12 @@ def name_what_the_guide_made(folder):
     study.end(0, state="complete", reason="trained to its end")
 
 
+def name_it_as_the_demo_does(folder):
+    (folder / "build" / "demo").symlink_to(folder / "build" / "my_shop")
+
+
 BEFORE = {
+    START: name_it_as_the_demo_does,
     OPERATIONS: something_to_operate_on,
     "components/ingest/README.md": name_what_the_guide_made,
 }
@@ -89,12 +94,13 @@ WORDS = {
     "--compress int8": "--compress int8 --compress-max-drop 0.05"
     " --beam-option=--direct_num_workers=1",
     "build/demo": "build/my_shop",
+    "make stop": "make --old-file .venv/ready stop",
     "recommender/3": "recommender/1",
     "--study STUDY": f"--study $PWD/{STUDY}",
 }
 
 
-@pytest.mark.parametrize("page", of("machine"))
+@pytest.mark.parametrize("page", sorted(of("machine"), key=lambda page: page != GUIDE))
 def test_commands_on_this_machine(page, folder):
     if page in BEFORE:
         BEFORE[page](folder)
@@ -147,6 +153,12 @@ def a_release_and_a_smaller_one_that_went_on_from_it(folder, printed):
     assert (workspace / "reports" / "compress_report.html").is_file()
 
 
+def nothing_serves(folder, printed):
+    assert printed.endswith("recommender: stopped\n")
+    status = platform_of(folder).status("recommender")
+    assert (status.stable.ready, status.stable.reason) == (False, "the service is stopped")
+
+
 def back_to_the_first_release(folder, printed):
     assert "back to version 1" in printed
     platform = platform_of(folder)
@@ -158,6 +170,7 @@ def back_to_the_first_release(folder, printed):
 
 
 AFTER = {
+    START: nothing_serves,
     GUIDE: a_release_and_a_smaller_one_that_went_on_from_it,
     OPERATIONS: back_to_the_first_release,
 }

@@ -1,5 +1,6 @@
 """The site: it builds, it loads nothing from elsewhere, and no command in it goes unrun."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -81,6 +82,19 @@ def test_what_is_not_run_here_is_run_where_the_table_says():
     assert set(keys) == set(ELSEWHERE), "an entry that no page needs"
     for name, (file, text) in ELSEWHERE.items():
         assert text in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+@pytest.mark.parametrize("words", [key for key in ELSEWHERE if key.startswith("make ")])
+def test_a_word_of_make_calls_what_is_there(words):
+    said = subprocess.run(
+        [*words.split(), "--dry-run", "--old-file", ".venv/ready"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    modules = re.findall(r"/python -m ([\w.]+)", said)
+    scripts = re.findall(r"/python ([\w/]+\.py)", said)
+    assert modules or scripts
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+    assert [name for name in scripts if not (ROOT / name).is_file()] == []
 
 
 def test_the_configuration_on_the_page_is_one():
