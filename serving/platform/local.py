@@ -29,12 +29,12 @@ from serving.platform.interface import (
     Prediction,
     Provenance,
     Revision,
-    RevisionFailed,
     RevisionMetrics,
     Rollback,
     ServiceStatus,
     TemporaryService,
 )
+from serving.platform.local_changes import CHANGE_TIMEOUT_S, JSON, POLL_S, await_ready, change
 from serving.platform.prediction import read_prediction, send_request
 from serving.platform.recorder import Recorder
 from serving.platform.releases import ReleaseLog, parse_log
@@ -44,10 +44,7 @@ from serving.platform.supervision import ensure_supervisor
 from serving.platform.temporary import deleted_afterwards
 from serving.protocol.headers import REVISION_HEADER
 
-_POLL_S = 0.05
-_CHANGE_TIMEOUT_S = 30.0
 _ROLLBACK_ANNOTATION = "shopflow/last-rollback"
-_JSON = dict[str, Any]
 
 
 def default_state_dir() -> Path:
@@ -158,7 +155,7 @@ class LocalPlatform:
         template = predictor_template(inference_service)
         self._mine.pop(service, None)
 
-        def describe(resource: _JSON, stable: _JSON | None, log: ReleaseLog) -> ReleaseLog:
+        def describe(resource: JSON, stable: JSON | None, log: ReleaseLog) -> ReleaseLog:
             metadata = dict(inference_service["metadata"])
             old = resource.get("metadata", {})
             annotations = old.get("annotations", {}) | metadata.get("annotations", {})
@@ -176,20 +173,20 @@ class LocalPlatform:
                 storage_uri=storage_uri(template),
             )
 
-        self._change(service, describe, may_create=True)
-        self._wait_ready(service, timeout_s)
+        change(self._directory(service), describe, may_create=True)
+        await_ready(self._directory(service), timeout_s)
         return self._ready(service)
 
     def set_traffic(self, service: str, percent: int) -> ServiceStatus:
         """Send this share of the users to the canary."""
         check_percent(percent)
 
-        def split(resource: _JSON, _: _JSON | None, log: ReleaseLog) -> ReleaseLog:
+        def split(resource: JSON, _: JSON | None, log: ReleaseLog) -> ReleaseLog:
             resource["spec"]["predictor"]["canaryTrafficPercent"] = percent
             return self._recorder.noted(log, "traffic", f"{percent} %")
 
         before = self._canary(service)
-        self._change(service, split, canary=before.name)
+        change(self._directory(service), split, canary=before.name)
         status = self.status(service)
         expected = 100 if status.stable is None and percent else percent
         found = status.canary and (status.canary.name, status.canary.traffic_percent)
@@ -201,11 +198,11 @@ class LocalPlatform:
         """Make the canary the stable revision, take the old one away and record why."""
         name = self._canary(service).name
 
-        def promoted(resource: _JSON, _: _JSON | None, log: ReleaseLog) -> ReleaseLog:
+        def promoted(resource: JSON, _: JSON | None, log: ReleaseLog) -> ReleaseLog:
             resource["spec"]["predictor"].pop("canaryTrafficPercent", None)
             return self._recorder.noted(log, "promoted", reason)
 
-        self._change(service, promoted, canary=name)
+        change(self._directory(service), promoted, canary=name)
         status = self._wait(
             service, lambda found: found.stable is not None and found.stable.name == name
         )
@@ -216,13 +213,13 @@ class LocalPlatform:
         """Take the canary away and record why."""
         name = self._canary(service).name
 
-        def restore(resource: _JSON, stable: _JSON | None, log: ReleaseLog) -> ReleaseLog:
+        def restore(resource: JSON, stable: JSON | None, log: ReleaseLog) -> ReleaseLog:
             resource["spec"]["predictor"] = stable or {}
             annotations = resource["metadata"].setdefault("annotations", {})
             annotations[_ROLLBACK_ANNOTATION] = json.dumps({"revision": name, "reason": reason})
             return self._recorder.noted(log, "rolled_back", reason)
 
-        self._change(service, restore, canary=name)
+        change(self._directory(service), restore, canary=name)
         status = self._wait(service, lambda found: found.canary is None)
         self._mine.pop(service, None)
         return status
@@ -261,7 +258,7 @@ class LocalPlatform:
         if not directory.resource.exists():
             raise PlatformError(f"{service}: no such service below {self._root}")
         ensure_supervisor(directory)
-        self._wait_ready(service, 300.0)
+        await_ready(directory, 300.0)
         return self.status(service)
 
     def stop(self, service: str) -> None:
@@ -272,24 +269,24 @@ class LocalPlatform:
             return
         with suppress(ProcessLookupError):  # it has just ended by itself
             os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        deadline = time.monotonic() + CHANGE_TIMEOUT_S
         while directory.supervisor_pid() == pid:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)  # the kernel ends its servers with it
-                deadline += _CHANGE_TIMEOUT_S
-            time.sleep(_POLL_S)
+                deadline += CHANGE_TIMEOUT_S
+            time.sleep(POLL_S)
 
     def delete(self, service: str) -> None:
         """Stop the service and forget it."""
         self.stop(service)
         folder = self._directory(service).path
-        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        deadline = time.monotonic() + CHANGE_TIMEOUT_S
         # Again while a supervisor that came too late still has a file of its own in there.
         while folder.exists():
             if time.monotonic() > deadline:
                 raise PlatformError(f"{service}: asked for its end, found {folder}")
             shutil.rmtree(folder, ignore_errors=True)
-            time.sleep(_POLL_S * folder.exists())
+            time.sleep(POLL_S * folder.exists())
 
     def _directory(self, service: str) -> ServiceDirectory:
         return ServiceDirectory(self._root / check_name(service, "service"))
@@ -322,78 +319,19 @@ class LocalPlatform:
             raise PlatformError(f"{service}: no such service below {self._root}")
         return url
 
-    def _change(
-        self,
-        service: str,
-        edit: Callable[[_JSON, _JSON | None, ReleaseLog], ReleaseLog],
-        *,
-        canary: str | None = None,
-        may_create: bool = False,
-    ) -> None:
-        """Edit the resource, then wait until the supervisor has obeyed the edited one.
-
-        Args:
-            service: Name of the service.
-            edit: Given resource, stable predictor and release log, changes the resource and
-                returns the log of it.
-            canary: The revision that must be on trial still.
-            may_create: Whether there need be no such service.
-        """
-        directory = self._directory(service)
-        with directory.changing():
-            resource = directory.read(directory.resource)
-            if not resource and not may_create:
-                raise PlatformError(f"{service}: no such service below {self._root}")
-            generation = resource.get("metadata", {}).get("generation", 0) + 1
-            revisions = directory.read(directory.revisions)
-            templates = revisions.get("templates", {})
-            stable = templates.get(revisions.get("stable"))
-            if canary and templates.get(canary) != predictor_template(resource):
-                raise PlatformError(f"{service}: found {canary} gone, expected it on trial")
-            before = directory.read(directory.releases)
-            log = edit(resource, stable, parse_log(before) if before else ReleaseLog())
-            resource["metadata"]["generation"] = generation
-            # First, because a change that is noted and then not made is made when it is repeated.
-            directory.write(directory.releases, asdict(log))
-            directory.write(directory.resource, resource)
-        ensure_supervisor(directory)
-        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
-        while directory.read(directory.status).get("generation", 0) < generation:
-            if time.monotonic() > deadline:
-                raise PlatformError(f"{service}: generation {generation} was not obeyed")
-            time.sleep(_POLL_S)
-
     def _wait(self, service: str, done: Callable[[ServiceStatus], bool]) -> ServiceStatus:
-        deadline = time.monotonic() + _CHANGE_TIMEOUT_S
+        deadline = time.monotonic() + CHANGE_TIMEOUT_S
         while not done(status := self.status(service)):
             if time.monotonic() > deadline:
                 raise PlatformError(f"{service}: the change was not made, found {status}")
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
         return status
 
-    def _wait_ready(self, service: str, timeout_s: float) -> None:
-        """Wait until every revision of the service is ready."""
-        directory = self._directory(service)
-        deadline = time.monotonic() + timeout_s
-        while True:
-            revisions = directory.read(directory.status).get("revisions", {})
-            for name, state in revisions.items():
-                if state["failed"]:
-                    raise RevisionFailed(f"{service}: {name} cannot start: {state['reason']}")
-            waiting = [f"{n} ({s['reason']})" for n, s in revisions.items() if not s["ready"]]
-            if not waiting:
-                return
-            if time.monotonic() > deadline:
-                raise RevisionFailed(f"{service}: not ready in {timeout_s:.0f} s: {waiting}")
-            if directory.supervisor_pid() is None:
-                ensure_supervisor(directory)
-            time.sleep(_POLL_S)
 
-
-def _stable(directory: ServiceDirectory) -> _JSON | None:
+def _stable(directory: ServiceDirectory) -> JSON | None:
     """Return the predictor that is stable, None when there is none."""
     revisions = directory.read(directory.revisions)
-    found: _JSON | None = revisions.get("templates", {}).get(revisions.get("stable"))
+    found: JSON | None = revisions.get("templates", {}).get(revisions.get("stable"))
     return found
 
 
