@@ -1,6 +1,7 @@
 """Pipelines → YAML that a Kubeflow Pipelines 2.17 backend accepts."""
 
 import difflib
+import hashlib
 import importlib
 import os
 import re
@@ -63,27 +64,21 @@ def check_pipeline(name: str) -> None:
         raise InputError("--pipeline", repr(name), f"one of {', '.join(PIPELINES)}{hint}")
 
 
-def manifest_options(name: str, tag: str, namespace: str) -> "KubernetesManifestOptions":
+def manifest_options(name: str, content: bytes, namespace: str) -> "KubernetesManifestOptions":
     """Return how the `Pipeline` and `PipelineVersion` of a GitOps repository are called.
 
-    A version is called after its images, because it may not change once it is applied.
+    A version is called after its content, because KFP lets none change once it is applied.
 
     Args:
         name: The pipeline.
-        tag: Tag or digest of its images.
+        content: Its YAML.
         namespace: Namespace of the manifests.
-
-    Raises:
-        InputError: If Kubernetes would refuse the namespace.
     """
     from kfp.compiler import KubernetesManifestOptions
 
-    if not _NAMESPACE.fullmatch(namespace):
-        raise InputError("--manifest-namespace", repr(namespace), "a Kubernetes namespace")
-    version = re.sub(r"[^a-z0-9]+", "-", tag.removeprefix("sha256:")[:40].lower()).strip("-")
     return KubernetesManifestOptions(
         pipeline_name=name,
-        pipeline_version_name=f"{name}-{version}",
+        pipeline_version_name=f"{name}-{hashlib.sha256(content).hexdigest()[:12]}",
         namespace=namespace,
         include_pipeline_manifest=True,
     )
@@ -93,7 +88,8 @@ def compile_pipeline(
     name: str,
     out: Path,
     settings: "PipelineSettings",
-    manifest: "KubernetesManifestOptions | None" = None,
+    *,
+    manifest_namespace: str = "",
 ) -> Path:
     """Compile one pipeline.
 
@@ -101,7 +97,8 @@ def compile_pipeline(
         name: One of `PIPELINES`.
         out: Folder to write into.
         settings: Images, GPUs and what the cluster wants.
-        manifest: Given, Kubernetes manifests are written in place of the pipeline's YAML.
+        manifest_namespace: Given, Kubernetes manifests for that namespace are written in place of
+            the pipeline's YAML.
 
     Returns:
         The YAML file written, `<out>/<name>.yaml`.
@@ -118,12 +115,15 @@ def compile_pipeline(
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
             draft = Path(folder) / file.name
-            compiler.Compiler().compile(
-                pipeline,
-                str(draft),
-                kubernetes_manifest_format=manifest is not None,
-                kubernetes_manifest_options=manifest,
-            )
+            compiler.Compiler().compile(pipeline, str(draft))
+            if manifest_namespace:
+                named = manifest_options(name, draft.read_bytes(), manifest_namespace)
+                compiler.Compiler().compile(
+                    pipeline,
+                    str(draft),
+                    kubernetes_manifest_format=True,
+                    kubernetes_manifest_options=named,
+                )
             os.replace(draft, file)
     except OSError as error:
         raise InputError("--out", str(error), "a folder to write into") from error
@@ -198,6 +198,8 @@ def main(
         raise InputError("command line", "no pipeline", "--pipeline NAME, --all or --list")
     for name in names:
         check_pipeline(name)
+    if manifest_namespace and not _NAMESPACE.fullmatch(manifest_namespace):
+        raise InputError("--manifest-namespace", repr(manifest_namespace), "a Kubernetes namespace")
     if gpus < 0:
         raise InputError("--gpus", str(gpus), "a number ≥ 0")
     if not _RESOURCE.fullmatch(accelerator):
@@ -238,8 +240,7 @@ def main(
         ),
     )
     for name in names:
-        manifest = manifest_options(name, tag, manifest_namespace) if manifest_namespace else None
-        print(compile_pipeline(name, out, settings, manifest))
+        print(compile_pipeline(name, out, settings, manifest_namespace=manifest_namespace))
 
 
 if __name__ == "__main__":
