@@ -30,10 +30,6 @@ ELSEWHERE = {
     "make images": ("Makefile", "images/build.py --or-debian predictor pipeline transformer"),
     "make images-test": ("tests/images/test_pipeline_in_containers.py", "def test_"),
     "make images-scan": ("Makefile", "-m pip_audit --strict"),
-    "python -m components.train.trials": (
-        "tests/train/test_trials.py",
-        '"components.train.trials"',
-    ),
 }
 
 

@@ -16,9 +16,6 @@ import pytest
 from google.cloud import storage
 
 from components.checksum import tree_digest
-from components.object_store import open_store
-from components.study.records import Study
-from components.study.space import Range
 from pipelines.local import newest_artifact
 from serving.platform import connect
 from tests.docs.commands import blocks, checkout, commands, pages, run
@@ -33,7 +30,6 @@ from tests.storage_server import running_storage
 START, GUIDE, OPERATIONS, CLUSTER = (
     f"docs/{name}.md" for name in ("index", "bring-your-own-data", "operations", "cluster")
 )
-STUDY = "example"
 
 
 def of(place):
@@ -67,16 +63,13 @@ def something_to_operate_on(folder):
 def name_what_the_guide_made(folder):
     """Put what the guide's run made where the steps' pages, run alone, look for it."""
     (folder / "out").mkdir()
-    (folder / "out" / "model").symlink_to(newest_artifact(folder / "build" / "my_shop", "model"))
+    for name in ("model", "transform_graph"):
+        made = newest_artifact(folder / "build" / "my_shop", name)
+        (folder / "out" / name).symlink_to(made)
     (folder / "models").symlink_to(folder / "build" / "my_shop" / "models")
     # The folder of the platform "local".
     (folder / "state").mkdir()
     (folder / "state" / "shopflow").symlink_to(folder / "build" / "my_shop" / "serving")
-    study = Study(open_store(str(folder)), STUDY)
-    study.describe({"learning_rate": Range(0.001, 0.01)})
-    study.claim(0, worker=0, parameters={"learning_rate": 0.002})
-    study.publish(0, epoch=1, value=0.3, seconds=1.0)
-    study.end(0, state="complete", reason="trained to its end")
 
 
 def name_it_as_the_demo_does(folder):
@@ -96,7 +89,8 @@ WORDS = {
     "build/demo": "build/my_shop",
     "make stop": "make --old-file .venv/ready stop",
     "recommender/3": "recommender/1",
-    "--study STUDY": f"--study $PWD/{STUDY}",
+    "--trials 12": "--trials 1",
+    "--study STUDY": "--study $(ls -d build/studies/*)",
 }
 
 
