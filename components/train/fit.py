@@ -92,7 +92,9 @@ def train(
         InputError: If a setting is not allowed, an input is missing, or the train split is empty.
     """
     entry = find_model(settings.model)
-    chosen = parse_hyperparameters(settings.hyperparameters, entry.settings)
+    chosen = parse_hyperparameters(
+        settings.hyperparameters, entry.settings, attempt=settings.attempt
+    )
     devices = Devices(settings.devices, one_device=entry.one_device)
     files = [events_dir / "train", events_dir / "eval", catalogue_dir]
     with (

@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, get_args
 
 from components.errors import InputError
-from components.study.space import Space, checked_number
+from components.study.space import Number, Space, checked_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,9 +18,12 @@ class ModelSettings:
 
     Attributes:
         search_space: What a search for good ones tries when nothing else is asked for.
+        further_attempts: What differs from the defaults in the second and the third attempt of a
+            run whose gate refused the one before, when nothing else is asked for.
     """
 
     search_space: ClassVar[Space] = {}
+    further_attempts: ClassVar[tuple[Mapping[str, Number], Mapping[str, Number]]] = ({}, {})
 
     @classmethod
     def limits(cls) -> dict[str, float]:
@@ -52,16 +56,21 @@ class Hyperparameters(ModelSettings):
 H = TypeVar("H", bound=ModelSettings)
 
 
-def parse_hyperparameters(text: str, settings_type: type[H]) -> H:
+def parse_hyperparameters(text: str, settings_type: type[H], *, attempt: int = 1) -> H:
     """Read a model's hyper-parameters.
 
     Args:
-        text: A JSON object; names that are left out keep their default.
+        text: A JSON object; names that are left out keep their default. "" is what the model itself
+            has for the attempt.
         settings_type: The model's dataclass; its fields are int, float or a Literal.
+        attempt: 1, 2 or 3.
 
     Raises:
         InputError: If the text is not a JSON object, or a name or a value is not allowed.
     """
+    if not text.strip():
+        own: Mapping[str, Any] = ({}, *settings_type.further_attempts)[attempt - 1]
+        return settings_type(**own)
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:

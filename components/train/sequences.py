@@ -80,6 +80,8 @@ class SequenceHyperparameters(Hyperparameters):
     batch_events: int = 2048
     dropout: float = below(1.0, default=0.3)
 
+    further_attempts = ({"learning_rate": 0.001}, {"learning_rate": 0.001, "dropout": 0.5})
+
 
 class SequenceModel(Stepped):
     """A model of the next item; a subclass gives the encoder."""

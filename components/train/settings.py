@@ -4,6 +4,7 @@ import dataclasses
 
 from components.errors import InputError
 
+ATTEMPTS = 3
 _SEEDS = 2**31
 _STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
 _POLICIES = ("refuse", "anew")
@@ -66,7 +67,9 @@ class TrainSettings:
 
     Attributes:
         model: Name in the registry.
-        hyperparameters: JSON object; names left out keep the model's default.
+        hyperparameters: JSON object; names left out keep the model's default. "" is what the model
+            itself has for the attempt.
+        attempt: Which of a run's attempts this is: 1, 2 or 3.
         seed: Seed of every random choice.
         eval_users: Users of the eval split that early stopping looks at, drawn with the seed.
         explain: Whether the model has the signature `explain`: a call costs as much as two more
@@ -77,6 +80,7 @@ class TrainSettings:
 
     model: str = "two_tower"
     hyperparameters: str = "{}"
+    attempt: int = 1
     seed: int = 1
     eval_users: int = 1000
     explain: bool = False
@@ -84,11 +88,13 @@ class TrainSettings:
     warm_start: WarmStart = WarmStart()
 
     def __post_init__(self) -> None:
-        """Refuse a seed that not every source of random numbers takes.
+        """Refuse an attempt there is not, and a seed that not every source of random numbers takes.
 
         Raises:
             InputError: Names the range.
         """
+        if not 1 <= self.attempt <= ATTEMPTS:
+            raise InputError("attempt", str(self.attempt), f"a whole number from 1 to {ATTEMPTS}")
         if not 0 <= self.seed < _SEEDS:
             found, expected = str(self.seed), f"a whole number from 0 to {_SEEDS - 1:,}"
             raise InputError("parameter seed", found, expected)

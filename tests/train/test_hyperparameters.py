@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -46,6 +47,22 @@ def test_no_model_takes_a_number_that_no_training_can_have(name: str) -> None:
     for number, value in wrong:
         with pytest.raises(InputError, match=f"hyperparameter {number}: found"):
             parse_hyperparameters(f'{{"{number}": {value}}}', kind)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_three_attempts_of_its_own(name: str) -> None:
+    kind = MODELS[name].settings
+    chosen = [parse_hyperparameters("", kind, attempt=number) for number in (1, 2, 3)]
+    assert chosen[0] == kind()
+    assert len(set(chosen)) == 3
+    for one, own in zip(chosen[1:], kind.further_attempts, strict=True):
+        assert one == parse_hyperparameters(json.dumps(own), kind)
+
+
+@pytest.mark.parametrize("attempt", [0, 4])
+def test_an_attempt_there_is_not_is_refused(attempt: int) -> None:
+    with pytest.raises(InputError, match=f"attempt: found {attempt}, .* from 1 to 3"):
+        TrainSettings(attempt=attempt)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])

@@ -74,6 +74,7 @@ class LinearAutoencoderHyperparameters(ModelSettings):
     repeat: float = 0.3
     prior: float = 0.001
 
+    further_attempts = ({"dropout": 0.5}, {"dropout": 0.7, "activity": 0.5})
     search_space: ClassVar[Space] = {
         "l2": Range(10.0, 10_000.0, log=True),
         "dropout": Range(0.0, 0.9),

@@ -36,6 +36,7 @@ class MatrixFactorizationHyperparameters(BasketHyperparameters):
     dimension: int = 64
     l2: float = 0.0
 
+    further_attempts = ({"learning_rate": 0.001}, {"learning_rate": 0.001, "dimension": 128})
     search_space: ClassVar[Space] = {
         "learning_rate": Range(0.0003, 0.03, log=True),
         "dimension": Range(16, 128, log=True),

@@ -125,6 +125,7 @@ class RankerHyperparameters(BasketHyperparameters):
     l2: float = 0.0
     l2_network: float = 0.0
 
+    further_attempts = ({"learning_rate": 0.001}, {"learning_rate": 0.001, "dimension": 32})
     search_space: ClassVar[Space] = {
         "learning_rate": Range(0.0003, 0.01, log=True),
         "dimension": Range(8, 64, log=True),

@@ -100,6 +100,7 @@ class RatingFactorizationHyperparameters(Hyperparameters):
     l2_bias: float = 0.01
     l2_history: float = 0.1
 
+    further_attempts = ({"learning_rate": 0.001}, {"learning_rate": 0.001, "dimension": 40})
     search_space: ClassVar[Space] = {
         "learning_rate": Range(0.0005, 0.02, log=True),
         "dimension": Range(8, 64, log=True),

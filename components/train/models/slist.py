@@ -61,6 +61,7 @@ class SlistHyperparameters(LinearAutoencoderHyperparameters):
     recency: float = 1.0
     together: float = 0.5
 
+    further_attempts = ({"dropout": 0.5}, {"dropout": 0.5, "together": 2.0})
     search_space: ClassVar[Space] = {
         "l2": Range(1.0, 10_000.0, log=True),
         "recency": Range(0.0, 2.0),

@@ -56,6 +56,7 @@ class TwoTowerHyperparameters(BasketHyperparameters):
     occurrences: int = 8
     id_dropout: float = below(1.0, default=0.1)
 
+    further_attempts = ({"learning_rate": 0.001}, {"learning_rate": 0.001, "dimension": 64})
     search_space: ClassVar[Space] = {
         "learning_rate": Range(0.0003, 0.01, log=True),
         "dimension": Range(16, 128, log=True),
