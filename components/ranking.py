@@ -14,20 +14,22 @@ def rank_of(scores: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
 
     is the expected rank when ties are broken at random (Krichene & Rendle, "On Sampled Metrics for
     Item Recommendation", KDD 2020, §2, where ties are excluded), so that a model which gives every
-    item one score ranks in the middle and not at the top.
+    item one score ranks in the middle and not at the top. With NaN every comparison is false, which
+    would be rank ½.
 
     Args:
-        scores: Score of every item, float [B, n]; not NaN.
+        scores: Score of every item, float [B, n].
         item_index: Column of the true item, int [B]; outside [0, n) means that it is not indexed.
 
     Returns:
-        Ranks, float32 [B]; n + 1 for an item that is not indexed.
+        Ranks, float32 [B]; n + 1 for an item that is not indexed, or whose score is NaN.
     """
     count = tf.shape(scores)[1]
     item_index = tf.cast(item_index, tf.int32)
     known = (item_index >= 0) & (item_index < count)
     column = tf.clip_by_value(item_index, 0, count - 1)
     own = tf.gather(scores, column, axis=1, batch_dims=1)[:, tf.newaxis]
+    known &= ~tf.math.is_nan(own[:, 0])
     # Sums of ones in float32 are exact below 2²⁴ items, and half as large as count_nonzero's int64.
     better = tf.reduce_sum(tf.cast(scores > own, tf.float32), axis=1)
     not_worse = tf.reduce_sum(tf.cast(scores >= own, tf.float32), axis=1)

@@ -26,6 +26,18 @@ def test_an_unknown_item_ranks_after_every_item() -> None:
     assert rank_of(scores, tf.constant([-1, 3, 99])).numpy().tolist() == [4.0, 4.0, 4.0]
 
 
+@tf.function
+def in_a_graph(scores: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
+    """Rank as a SavedModel does: the graph's optimiser takes "not <=" for ">", also of NaN."""
+    return rank_of(scores, item_index)
+
+
+def test_an_item_whose_score_is_nan_ranks_after_every_item() -> None:
+    scores = tf.constant([[np.nan, np.nan, np.nan], [0.3, np.nan, 0.1]], tf.float32)
+    for rank in (rank_of, in_a_graph):
+        assert rank(scores, tf.constant([0, 1])).numpy().tolist() == [4.0, 4.0]
+
+
 def test_rank_agrees_with_sorting_when_there_are_no_ties() -> None:
     generator = np.random.default_rng(0)
     scores = generator.permuted(np.tile(np.arange(50.0, dtype=np.float32), (20, 1)), axis=1)

@@ -32,13 +32,15 @@ def gains(ranks: npt.NDArray[np.floating], *, k: int) -> npt.NDArray[np.float64]
     """Return what each rank is worth.
 
     Args:
-        ranks: 1-based ranks, shape [examples].
+        ranks: 1-based ranks, shape [examples]; of scores that are NaN, models exported earlier
+            made a rank of ½ or NaN, which is worth nothing.
         k: Cut-off, ≥ 1.
 
     Returns:
         HR@k, NDCG@k and reciprocal rank of each example, shape [examples, 3].
     """
     rank = np.asarray(ranks, np.float64)
+    rank = np.where(rank >= 1, rank, np.inf)
     hit = rank <= k
     return np.stack([hit, hit / np.log2(1.0 + rank), 1.0 / rank], axis=1)
 

@@ -48,6 +48,11 @@ def judged(shop, tmp_path_factory):
     return out, blessing, metrics
 
 
+def test_ranks_that_are_none_are_worth_nothing():
+    """A model of NaN exported before `rank_of` knew of them says ½, which would be worth 1.71."""
+    np.testing.assert_array_equal(gains(np.array([0.5, np.nan]), k=10), np.zeros((2, 3)))
+
+
 def test_gains_of_ranks_by_hand():
     want = [[1, 1, 1], [1, 0.5, 1 / 3], [0, 0, 1 / 11]]
     np.testing.assert_allclose(gains(np.array([1.0, 3.0, 11.0]), k=10), want)
