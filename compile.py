@@ -159,7 +159,7 @@ def main(
         str, typer.Option(help="Secret with private.pem, to sign published models with")
     ] = "",
     public_key_secret: Annotated[
-        str, typer.Option(help="Secret with public.pem, to deploy only models signed by it")
+        str, typer.Option(help="Secret with public.pem, to read only published models signed by it")
     ] = "",
     notify_url_secret: Annotated[
         str, typer.Option(help="Secret with url, a webhook that is told how a run ended")

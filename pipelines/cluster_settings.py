@@ -19,6 +19,7 @@ STEPS = (
     "ingest", "preprocess", "trials", "tune", "train", "evaluate", "compress", "package", "deploy",
     "shadow", "rollout", "notify",
 )  # fmt: skip
+_READ_PACKAGES = ("train", "evaluate", "deploy")
 _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _SIZE = re.compile(r"[1-9][0-9]*(Mi|Gi|Ti)")
@@ -53,7 +54,8 @@ class ClusterSettings:
             access to workload identity, which belongs to the run's service account.
         signing_key_secret: Secret with the private key `private.pem` that the package step signs
             models with; "" leaves them unsigned.
-        public_key_secret: Secret with the keys `public.pem` by which the deploy step verifies them.
+        public_key_secret: Secret with the keys `public.pem` by which every step that reads a
+            published model verifies it: train (a warm start), evaluate (the live model), deploy.
         notify_url_secret: Secret with the webhook's address `url` that the notify step tells how a
             run ended; "" leaves it to the parameter notify_url.
         image_pull_secrets: Secrets of the registry.
@@ -127,12 +129,12 @@ class ClusterSettings:
         if self.image_pull_secrets:
             kubernetes.set_image_pull_secrets(task, list(self.image_pull_secrets))
         step = re.sub(r"-\d+$", "", task.name)  # one that comes again is called train-2, train-3
-        for of, secret, key, variable in (
-            ("package", self.signing_key_secret, "private.pem", SIGNING_KEY),
-            ("deploy", self.public_key_secret, "public.pem", PUBLIC_KEY),
-            ("notify", self.notify_url_secret, "url", NOTIFY_URL),
+        for steps, secret, key, variable in (
+            (("package",), self.signing_key_secret, "private.pem", SIGNING_KEY),
+            (_READ_PACKAGES, self.public_key_secret, "public.pem", PUBLIC_KEY),
+            (("notify",), self.notify_url_secret, "url", NOTIFY_URL),
         ):
-            if step == of and secret:
+            if step in steps and secret:
                 kubernetes.use_secret_as_env(task, secret, {key: variable})
         if seconds := self.timeouts_s.get(step):
             kubernetes.set_timeout(task, seconds)

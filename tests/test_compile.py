@@ -159,7 +159,7 @@ def test_every_step_can_be_given_a_timeout(compiled):
     )  # those take no time
 
 
-def test_a_secret_is_given_to_the_one_step_that_needs_it_and_by_reference(on_a_cluster):
+def test_a_secret_is_given_to_the_steps_that_need_it_alone_and_by_reference(on_a_cluster):
     _, kubernetes = on_a_cluster
     given = {
         (name.rstrip("-0123456789"), secret["secretName"], pair["secretKey"], pair["envVar"])
@@ -169,6 +169,8 @@ def test_a_secret_is_given_to_the_one_step_that_needs_it_and_by_reference(on_a_c
     }
     assert given == {
         ("exec-package", "signing", "private.pem", "SHOPFLOW_SIGNING_KEY"),
+        ("exec-train", "trusted", "public.pem", "SHOPFLOW_PUBLIC_KEY"),
+        ("exec-evaluate", "trusted", "public.pem", "SHOPFLOW_PUBLIC_KEY"),
         ("exec-deploy", "trusted", "public.pem", "SHOPFLOW_PUBLIC_KEY"),
         ("exec-notify", "chat", "url", "SHOPFLOW_NOTIFY_URL"),
     }

@@ -6,6 +6,8 @@ import pytest
 from components.checksum import file_sha256, tree_files
 from components.errors import InputError
 from components.live_model import fetch_live_model, fetch_package
+from serving.signature import PUBLIC_KEY, sign
+from tests.serving.key_pair import key_pair
 
 
 @pytest.fixture
@@ -57,3 +59,22 @@ def test_a_package_that_lacks_a_file_is_refused(package, tmp_path, lost):
 def test_a_package_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="whole"):
         fetch_package(str(tmp_path / "gone"), target=tmp_path / "live")
+
+
+def test_given_a_public_key_only_a_package_that_it_signed_is_read(package, tmp_path, monkeypatch):
+    private, public = key_pair()
+    monkeypatch.setenv(PUBLIC_KEY, public)
+    with pytest.raises(InputError, match=r"rec/3: found .*no signature.*, expected a package that"):
+        fetch_package(str(package), target=tmp_path / "unsigned")
+    sign(package, private)
+    assert (fetch_package(str(package), target=tmp_path / "signed") / "saved_model.pb").is_file()
+    monkeypatch.setenv(PUBLIC_KEY, key_pair()[1])
+    with pytest.raises(InputError, match=r"rec/3: found .*signed by no trusted key"):
+        fetch_package(str(package), target=tmp_path / "strange")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"version": 3, "files": []}', '{"files": {"x": 1}}'])
+def test_a_manifest_that_is_none_is_refused_in_one_line(package, tmp_path, content):
+    (package / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"rec/3: found .*, expected a published package, whole"):
+        fetch_package(str(package), target=tmp_path / "live")
