@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from components.errors import InputError
 
@@ -18,36 +20,66 @@ LOCAL_NAME = "termination-log"
 _LONGEST = 1000  # Kubernetes cuts at 4096 bytes
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(\w+://[^\s?]*)\?[^\s,;)'\"]*")
+_place: Path | None = None  # where this process leaves its line; None outside of KFP
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
 def leave_failure(termination_log: Path = TERMINATION_LOG) -> None:
-    """In a step that KFP runs, make the error that ends it leave its line; elsewhere do nothing.
+    """In a step that KFP runs, make what ends it leave a line; elsewhere do nothing.
 
-    On a cluster it is the container's termination message. Where there is none, `kfp.local` gives
-    each task a folder of its own, in which a finished step has written its outputs: the line goes
-    there, and a folder with neither is of a step that was killed.
+    That is an error, or SIGTERM: a pod is evicted, or a run cancelled. On a cluster the line is the
+    container's termination message. Where there is none, `kfp.local` gives each task a folder of
+    its own, in which a finished step has written its outputs: the line goes there, and a folder
+    with neither is of a step that was killed.
 
     Args:
         termination_log: Where the container's termination message is written.
     """
+    global _place
     words = sys.argv
     if "--executor_input" not in words[:-1]:
         return
     given = json.loads(words[words.index("--executor_input") + 1])
-    place = termination_log
-    if not os.environ.get(POD) or not os.access(place, os.W_OK):
-        place = Path(given["outputs"]["outputFile"]).with_name(LOCAL_NAME)
+    _place = termination_log
+    if not os.environ.get(POD) or not os.access(_place, os.W_OK):
+        _place = Path(given["outputs"]["outputFile"]).with_name(LOCAL_NAME)
         with suppress(OSError):  # the step's own error comes when it writes its outputs there
-            place.parent.mkdir(parents=True, exist_ok=True)
+            _place.parent.mkdir(parents=True, exist_ok=True)
     show = sys.excepthook
 
     def leave(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         show(kind, error, trace)
-        with suppress(OSError):
-            place.write_text(public_line(_line_of(error)), encoding="utf-8")
+        leave_line(_line_of(error))
 
     sys.excepthook = leave
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        step = os.getpid()
+
+        def end(number: int, frame: FrameType | None) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            if os.getpid() == step:  # a fork of the step inherits this, and is often ended so
+                leave_termination(number, frame)
+            signal.raise_signal(number)
+
+        signal.signal(signal.SIGTERM, end)
+
+
+def leave_line(text: str) -> None:
+    """Leave a line as this step's last, in a step that KFP runs; elsewhere do nothing."""
+    if _place is not None:
+        with suppress(OSError):
+            _place.write_text(public_line(text), encoding="utf-8", errors="replace")
+
+
+def leave_termination(number: int, frame: FrameType | None) -> None:
+    """Leave the line of a step that a signal ends: which, and where in our code it was."""
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("components."):
+        frame = frame.f_back
+    at = "starting"
+    if frame is not None:
+        at = f"in {frame.f_globals['__name__']}.{frame.f_code.co_qualname}"
+    leave_line(f"terminated by {signal.Signals(number).name} while {at}")
 
 
 def _line_of(error: BaseException) -> str:

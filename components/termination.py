@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from components.failure import leave_termination
+
 
 @contextmanager
 def exiting_on_sigterm() -> Iterator[None]:
@@ -20,6 +22,7 @@ def exiting_on_sigterm() -> Iterator[None]:
 
     def leave(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
+        leave_termination(number, frame)
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)
