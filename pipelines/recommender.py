@@ -5,7 +5,8 @@ from kfp import dsl
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
 from components.preprocess.component import preprocess
-from components.train.component import earlier_model, train
+from components.train.component import train
+from pipelines.check import check
 from pipelines.configs import config_parameter
 from pipelines.exit_handler import reported
 from pipelines.refusal import refuse
@@ -129,6 +130,27 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             notify_successes: Whether it is told of runs that succeeded, too.
             notify_link: Address of a run in the UI, with {run_id} in it, for the notice.
         """
+        checked = check(
+            train_precision=train_precision,
+            warm_start=warm_start,
+            warm_start_mismatch=warm_start_mismatch,
+            thresholds=thresholds,
+            compress=compress,
+            compress_max_drop=compress_max_drop,
+            service=service,
+            platform=platform,
+            namespace=namespace,
+            shadow_requests=shadow_requests,
+            serving=serving,
+            rollout_steps=rollout_steps,
+            rollout_min_requests=rollout_min_requests,
+            rollout_poll_s=rollout_poll_s,
+            rollout_business_metric=rollout_business_metric,
+            rollout_max_business_drop=rollout_max_business_drop,
+            rollout_on_timeout=rollout_on_timeout,
+        )
+        # Never cached: which model is in service changes.
+        configure(checked, settings, cpu="100m", memory="512M", retries=2)
         cleaned = ingest(
             dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of
         )
@@ -162,12 +184,6 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             configure(kept, settings, cpu="100m", memory="512M", retries=1)
         tuned = dsl.OneOf(searched.output, kept.output)
 
-        earlier = earlier_model(
-            warm_start=warm_start, service=service, platform=platform, namespace=namespace
-        )
-        # Never cached: which model is in service changes.
-        configure(earlier, settings, cpu="100m", memory="512M", retries=2)
-
         def attempt(number: int) -> None:
             trained = train(
                 events=cleaned.outputs["events"],
@@ -180,7 +196,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
                 explain=explain,
                 precision=train_precision,
-                warm_start=earlier.output,
+                warm_start=checked.output,
                 warm_start_mismatch=warm_start_mismatch,
             ).set_display_name(f"train, attempt {number}")
             configure(

@@ -72,25 +72,6 @@ def train(
 
 
 @dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
-def earlier_model(warm_start: str, service: str, platform: str, namespace: str = "default") -> str:
-    """Return the URI of the package that training goes on from; "" is none.
-
-    A step of its own, so that what training depends on is among its inputs.
-
-    Args:
-        warm_start: live, the model in service; a package's URI; or empty, none.
-        service: InferenceService whose stable model is the live one.
-        platform: Where it runs, as in serving.platform.connect.
-        namespace: Its namespace.
-    """
-    from components.live_model import live_package_uri
-
-    if warm_start != "live":
-        return warm_start
-    return live_package_uri(service, platform=platform, namespace=namespace) or ""
-
-
-@dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
 def plan_trials(
     model_name: str,
     hyperparameters: str,
