@@ -34,8 +34,9 @@ def key_in(environment: Mapping[str, str], name: str) -> str:
         return given
     try:
         text = Path(given).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SignatureError(f"{name}: found no PEM and no file, expected one of them") from error
+    except (OSError, ValueError):  # ValueError: a key in binary
+        # Not "from" it: it names the path, which may be a key without its PEM lines.
+        raise SignatureError(f"{name}: found no PEM and no file, expected one of them") from None
     if not _PEM.search(text):
         raise SignatureError(f"{name}: found a file without PEM, expected a key")
     return text
