@@ -42,7 +42,7 @@ def send(
     try:
         address = httpx.URL(url)
         usable = address.scheme in ("http", "https") and bool(address.host)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # the host is read when it is asked for
         usable = False
     if not usable:
         raise Undelivered("webhook: found an address that is none, expected http(s)://host/…")
@@ -56,6 +56,8 @@ def send(
         except httpx.HTTPError as error:
             # Only the kind of error: httpx's messages may hold the address.
             found, again = f"no answer ({type(error).__name__})", True
+        except ValueError as error:  # a proxy of the environment that is no URL
+            found, again = f"no way to ask ({type(error).__name__})", False
         if wait_s is None or not again:
             break
         sleep(wait_s)

@@ -44,3 +44,13 @@ def test_an_address_that_is_none_is_refused_and_not_shown(url):
     with pytest.raises(Undelivered, match="^webhook: found an address that is none") as error:
         send(url, NOTICE, waits_s=())
     assert SECRET not in str(error.value)
+
+
+def test_a_host_that_can_have_no_address_and_a_proxy_that_is_none_are_told_in_one_line(monkeypatch):
+    with pytest.raises(
+        Undelivered, match=r"^webhook: found no way to ask \(UnicodeError\) after 1"
+    ):
+        send(f"http://hooks..example/{SECRET}", NOTICE)
+    monkeypatch.setenv("HTTP_PROXY", f"proxy://user:{SECRET}@host")
+    with pytest.raises(Undelivered, match=r"^webhook: found no way to ask \(ValueError\)"):
+        send("http://hooks.example/x", NOTICE)
