@@ -7,6 +7,8 @@ store's root; a folder exists because a file is in it, as in a bucket.
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -144,7 +146,11 @@ class LocalStore:
 
 
 class GcsStore:
-    """Files in a Google Cloud Storage bucket, or in the emulator at STORAGE_EMULATOR_HOST."""
+    """Files in a Google Cloud Storage bucket, or in the emulator at STORAGE_EMULATOR_HOST.
+
+    Whatever else Google answers, such as that there is no such bucket or that it is not for these
+    credentials, is an InputError.
+    """
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
         """Connect with the credentials of the environment.
@@ -155,7 +161,8 @@ class GcsStore:
         """
         from google.cloud import storage  # half a second that local stores do not pay
 
-        self._bucket: storage.Bucket = storage.Client().bucket(bucket)
+        with _asking(f"gs://{bucket}"):
+            self._bucket: storage.Bucket = storage.Client().bucket(bucket)
         self._prefix = prefix.strip("/")
 
     @property
@@ -168,36 +175,41 @@ class GcsStore:
         folder = self._key(prefix) if prefix else self._prefix
         start = f"{folder.rstrip('/')}/" if folder else ""
         cut = len(self._prefix) + 1 if self._prefix else 0
-        keys = (blob.name for blob in self._bucket.list_blobs(prefix=start or None))
+        with _asking(self.root):
+            keys = [blob.name for blob in self._bucket.list_blobs(prefix=start or None)]
         # Consoles mark an empty folder by an object whose name ends with a slash: no file.
         return sorted(key[cut:] for key in keys if not key.endswith("/"))
 
     def exists(self, name: str) -> bool:
         """See `ObjectStore.exists`."""
-        return bool(self._blob(name).exists())
+        with _asking(self.root):
+            return bool(self._blob(name).exists())
 
     def read(self, name: str) -> bytes:
         """See `ObjectStore.read`."""
         from google.api_core.exceptions import NotFound
 
-        try:
-            return bytes(self._blob(name).download_as_bytes())
-        except NotFound as error:
-            raise FileNotFoundError(f"{self.root}/{name}: no such file") from error
+        with _asking(self.root):
+            try:
+                return bytes(self._blob(name).download_as_bytes())
+            except NotFound as error:
+                raise FileNotFoundError(f"{self.root}/{name}: no such file") from error
 
     def download(self, name: str, target: Path) -> None:
         """See `ObjectStore.download`."""
         from google.api_core.exceptions import NotFound
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._blob(name).download_to_filename(str(target))
-        except NotFound as error:
-            raise FileNotFoundError(f"{self.root}/{name}: no such file") from error
+        with _asking(self.root):
+            try:
+                self._blob(name).download_to_filename(str(target))
+            except NotFound as error:
+                raise FileNotFoundError(f"{self.root}/{name}: no such file") from error
 
     def upload(self, source: Path, name: str) -> None:
         """See `ObjectStore.upload`; an object becomes visible when its upload is complete."""
-        self._blob(name).upload_from_filename(str(source))
+        with _asking(self.root):
+            self._blob(name).upload_from_filename(str(source))
 
     def create(self, name: str, data: bytes) -> None:
         """See `ObjectStore.create`."""
@@ -208,26 +220,42 @@ class GcsStore:
         # the promise on emulators that ignore preconditions.
         if self.exists(name):
             raise taken
-        try:
-            # No retry: a second try after a lost answer would meet its own file and call it taken.
-            self._blob(name).upload_from_string(data, if_generation_match=0, retry=None)
-        except PreconditionFailed as error:
-            raise taken from error
+        with _asking(self.root):
+            try:
+                # No retry: a second one, after a lost answer, would meet its own file as taken.
+                self._blob(name).upload_from_string(data, if_generation_match=0, retry=None)
+            except PreconditionFailed as error:
+                raise taken from error
 
     def delete(self, name: str) -> None:
         """See `ObjectStore.delete`."""
         from google.api_core.exceptions import NotFound
 
-        try:
+        with _asking(self.root), suppress(NotFound):
             self._blob(name).delete()
-        except NotFound:
-            return
 
     def _blob(self, name: str) -> "storage.Blob":
         return self._bucket.blob(self._key(name))
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{_checked(name)}" if self._prefix else _checked(name)
+
+
+@contextmanager
+def _asking(where: str) -> Iterator[None]:
+    """Make an error of Google's one line.
+
+    Raises:
+        InputError: In its place.
+    """
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError) as error:
+        expected = "a bucket that is there, and credentials that may use it"
+        raise InputError(where, str(error), expected) from error
 
 
 def open_store(uri: str) -> ObjectStore:

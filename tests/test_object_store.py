@@ -176,3 +176,25 @@ def test_losing_the_race_for_a_name_in_a_bucket_is_file_exists() -> None:
         if before is not None:
             os.environ["STORAGE_EMULATOR_HOST"] = before
     assert len(asked) == 1 and "ifGenerationMatch=0" in asked[0]
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_bucket_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    store = open_store("gs://shpo/models")
+    for ask in (
+        store.names,
+        lambda: store.upload(tmp_path / "a", "a"),
+        lambda: store.create("a", b""),
+    ):
+        with pytest.raises(InputError, match=r"^gs://shpo/models: found 404 .*, expected a bucket"):
+            ask()
+
+
+def test_credentials_that_are_not_there_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)  # it asks for none
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    with pytest.raises(InputError, match=r"^gs://models: found File .*key.json.* was not found"):
+        open_store("gs://models/shop")
