@@ -23,8 +23,11 @@ def sample_requests(events_dir: Path, *, count: int, seed: int) -> list[dict[str
         v1 request bodies of one instance each; the last is of a user nobody knows.
 
     Raises:
-        InputError: If the test split has no events.
+        InputError: If a split is not there, or the test split has no events.
     """
+    for split in ("train", "eval", "test"):
+        if not list((events_dir / split).glob("*.parquet")):
+            raise InputError(str(events_dir / split), "no *.parquet file", "the split's events")
     past = [str(events_dir / split / "*.parquet") for split in ("train", "eval")]
     users = (
         pl.scan_parquet(str(events_dir / "test" / "*.parquet")).select("user").unique().sort("user")

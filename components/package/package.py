@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,17 @@ def publish(
         Where the version lies.
 
     Raises:
-        InputError: If the model is not blessed, or the blessing is for another model.
+        InputError: If something is not there or cannot be read, if the model is not blessed, or if
+            the blessing is for another model. Nothing is written then.
     """
-    digest, identity = tree_digest(model_dir), model_identity(model_dir)
+    try:
+        digest, identity = tree_digest(model_dir), model_identity(model_dir)
+        schema_sha256 = file_sha256(schema_path)
+    except OSError as error:
+        raise InputError("package", str(error), "a SavedModel and a schema") from error
     blessing = _read_blessing(blessing_path, digest)
+    metrics = _read_object(evaluation_dir / "metrics.json", "the evaluation's figures")
+    bodies = _golden_requests(events_dir, digest)
     store = open_store(store_uri)
     for version in reversed(list_versions(store, name)):
         if read_manifest(store, name, version).get("model_identity") == identity:
@@ -98,17 +105,17 @@ def publish(
         manifest = _build(
             folder,
             model_dir,
-            events_dir,
+            bodies,
             manifest={
                 "name": name,
                 "version": version,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "model_sha256": digest,
                 "model_identity": identity,
-                "schema_sha256": file_sha256(schema_path),
+                "schema_sha256": schema_sha256,
                 "blessing": blessing,
                 "lineage": dict(lineage),
-                "metrics": json.loads((evaluation_dir / "metrics.json").read_text("utf-8")),
+                "metrics": metrics,
             },
         )
         content = (json.dumps(manifest, indent=1) + "\n").encode()
@@ -130,20 +137,26 @@ def is_blessed(path: Path) -> bool:
     Raises:
         InputError: If the file says neither yes nor no.
     """
-    blessed = _read_decision(path).get("blessed")
+    blessed = _read_object(path, "the gate's decision").get("blessed")
     if not isinstance(blessed, bool):
         raise InputError(str(path), f"blessed: {blessed!r}", "true or false")
     return blessed
 
 
-def _read_decision(path: Path) -> dict[str, Any]:
+def _read_object(path: Path, what: str) -> dict[str, Any]:
     try:
-        decision = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(str(path), str(error), "the gate's decision, JSON") from error
-    if not isinstance(decision, dict):
-        raise InputError(str(path), repr(decision)[:80], "the gate's decision, a JSON object")
-    return decision
+        raise InputError(str(path), str(error), f"{what}, JSON") from error
+    if not isinstance(content, dict):
+        raise InputError(str(path), repr(content)[:80], f"{what}, a JSON object")
+    return content
+
+
+def _golden_requests(events_dir: Path, digest: str) -> list[dict[str, Any]]:
+    """Return a model's golden requests: whoever publishes it draws the same."""
+    seed = int(hashlib.sha256(digest.encode()).hexdigest()[:8], 16)
+    return sample_requests(events_dir, count=GOLDEN_REQUESTS, seed=seed)
 
 
 def _sign(folder: Path, manifest: bytes, key: str) -> None:
@@ -157,7 +170,7 @@ def _sign(folder: Path, manifest: bytes, key: str) -> None:
 
 
 def _read_blessing(path: Path, digest: str) -> dict[str, Any]:
-    blessing = _read_decision(path)
+    blessing = _read_object(path, "the gate's decision")
     if blessing.get("blessed") is not True:
         raise InputError(str(path), f"a refusal: {blessing.get('reason')}", "a blessing")
     if blessing.get("model_sha256") != digest:
@@ -180,7 +193,11 @@ def _claim(store: ObjectStore, name: str, digest: str) -> int:
 
 
 def _build(
-    folder: Path, model_dir: Path, events_dir: Path, *, manifest: dict[str, Any]
+    folder: Path,
+    model_dir: Path,
+    bodies: Sequence[Mapping[str, Any]],
+    *,
+    manifest: dict[str, Any],
 ) -> dict[str, Any]:
     """Lay out everything but the manifest in a folder; return the manifest with its files.
 
@@ -188,8 +205,6 @@ def _build(
     """
     inner = folder / str(manifest["version"])
     shutil.copytree(model_dir, inner)
-    seed = int(hashlib.sha256(manifest["model_sha256"].encode()).hexdigest()[:8], 16)
-    bodies = sample_requests(events_dir, count=GOLDEN_REQUESTS, seed=seed)
     write_requests(folder / "requests.json", bodies, answer_requests(model_dir, bodies))
     write_warmup(inner / WARMUP_FILE, name=manifest["name"], bodies=bodies)
     (folder / "MODEL_CARD.md").write_text(model_card(manifest), encoding="utf-8")

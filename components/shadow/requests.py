@@ -27,7 +27,7 @@ def read_requests(events_dir: Path, settings: ShadowSettings) -> list[Mapping[st
     store, name = open_file(settings.requests_uri)
     try:
         lines = store.read(name).decode("utf-8").splitlines()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(settings.requests_uri, str(error), "JSON lines, UTF-8") from error
     bodies = [
         _body(line, f"{settings.requests_uri}, line {number}")

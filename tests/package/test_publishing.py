@@ -157,6 +157,22 @@ def test_a_model_without_a_blessing_of_its_own_is_refused_and_nothing_is_written
     assert not Path(given["store_uri"]).exists()
 
 
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("model_dir", "no files to make a checksum of"),
+        ("schema_path", "No such file"),
+        ("blessing_path", "the gate's decision, JSON"),
+        ("evaluation_dir", "the evaluation's figures, JSON"),
+        ("events_dir", r"no \*.parquet file"),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_line_and_nothing_is_written(given, argument, told):
+    with pytest.raises(InputError, match=told):
+        publish(**given | {argument: given[argument].with_name("gone")})
+    assert not Path(given["store_uri"]).exists()
+
+
 def test_golden_requests_carry_the_models_own_answers(given):
     publish(**given)
     file = Path(given["store_uri"]) / "shop" / "1" / "requests.json"
