@@ -95,7 +95,7 @@ class _Rollout:
         self._platform, self._candidate = platform, candidate
         self._policy, self._clock = policy, clock
         self._stable = status.stable.name if status.stable else None
-        self._metrics: Mapping[str, RevisionMetrics] = {}
+        self._metrics: Mapping[str, RevisionMetrics] | None = None  # not read yet
         self._read()
         left_at = status.canary.traffic_percent if status.canary else 0
         steps = policy.steps
@@ -104,7 +104,7 @@ class _Rollout:
         self._state = RolloutState(
             step=steps.index(left_at) if self._stable and left_at in steps else 0,
             has_stable=self._stable is not None,
-            baseline=window_between(None, self._metrics.get(self._stable or "")),
+            baseline=window_between(None, _counters(self._metrics, self._stable)),
         )
 
     def run(self) -> Outcome:
@@ -165,9 +165,11 @@ class _Rollout:
             self._read()
             if self._ended() is not None:
                 raise PlatformError(f"{self._candidate.revision} is on trial no more")
+            # Counters that were never read before hold what earlier steps and days counted.
+            start = self._metrics if start is None else start
             canary, stable = (
-                window_between(start.get(name), self._metrics.get(name))
-                for name in (self._candidate.revision, self._stable or "")
+                window_between(_counters(start, name), _counters(self._metrics, name))
+                for name in (self._candidate.revision, self._stable)
             )
             observation = Observation(self._clock.now_s() - began_s, canary, stable)
             progress.update(task, completed=canary.requests)
@@ -205,6 +207,12 @@ class _Rollout:
             record.action,
             record.reason,
         )
+
+
+def _counters(
+    metrics: Mapping[str, RevisionMetrics] | None, revision: str | None
+) -> RevisionMetrics | None:
+    return metrics.get(revision or "") if metrics else None
 
 
 def _rounded(value_ms: float | None) -> str:

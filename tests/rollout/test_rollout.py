@@ -11,7 +11,7 @@ from components.errors import InputError
 from components.rollout.outcome import Outcome, RolledBack, Undecided
 from components.rollout.policy import OnTimeout, RolloutPolicy
 from components.rollout.rollout import roll_out
-from serving.platform import RevisionMetrics, ServiceStatus
+from serving.platform import PlatformError, RevisionMetrics, ServiceStatus
 from serving.platform.interface import Revision
 
 POLICY = RolloutPolicy(steps=(50, 100), min_requests=100, step_timeout_s=60.0, poll_s=10.0)
@@ -79,6 +79,20 @@ class ReplacedPlatform(ScriptedPlatform):
         return replace(found, canary=newer) if self.percent else found
 
 
+@dataclass
+class LatePlatform(ScriptedPlatform):
+    """Its metrics cannot be read at first."""
+
+    refusals: int = 2
+
+    def metrics(self, service: str) -> dict[str, RevisionMetrics]:
+        found = super().metrics(service)
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise PlatformError("shop: no data")
+        return found
+
+
 def run(platform: ScriptedPlatform, folder: Path, policy: RolloutPolicy = POLICY) -> Outcome:
     release = folder / "release.json"
     release.write_text(
@@ -122,6 +136,17 @@ def test_stables_last_answers_do_not_hold_the_last_step(tmp_path: Path):
     outcome = run(platform, tmp_path)
     assert outcome.outcome == "promoted"
     assert outcome.steps[-1].stable.requests == 3
+
+
+def test_what_was_counted_before_the_metrics_could_be_read_is_no_evidence_of_the_step(tmp_path):
+    # Taken up at 50 % with 5,000 requests of the canary behind it; it may be read from the third
+    # look on, and has answered 100 since then after two more.
+    platform = LatePlatform(per_look=100, percent=50, served={"old": 9000, "new": 5000})
+    outcome = run(platform, tmp_path)
+    assert [(one.canary.requests, one.stable.requests) for one in outcome.steps] == [
+        (100, 100),
+        (100, 0),
+    ]
 
 
 def test_without_traffic_it_is_rolled_back_and_told_why(tmp_path: Path):
