@@ -17,7 +17,7 @@ from components.rollout.evidence import (
     evidence_more_often,
     evidence_slower,
 )
-from components.rollout.histogram import slower_than
+from components.rollout.histogram import quantile_of, slower_than
 from components.rollout.policy import RolloutPolicy
 from components.rollout.window import Window
 
@@ -110,14 +110,17 @@ def check_limits(canary: Window, policy: RolloutPolicy, *, enough: bool) -> tupl
 
 def _limit_latency(canary: Window, policy: RolloutPolicy, *, alpha: float, enough: bool) -> Check:
     latency: Verdict = "missing"
+    seen = ""
     p95_ms = canary.quantile_ms(P95)
     if enough and p95_ms is not None:
         slower = slower_than(canary.cumulative, canary.bounds_ms, [policy.max_p95_ms])
         found = evidence_above(slower, canary.cumulative[-1], limit=1 - P95)
-        within = p95_ms <= policy.max_p95_ms
+        # inf in the open bucket, of which p95_ms is only the lower bound.
+        at = float(quantile_of(canary.cumulative, canary.bounds_ms, P95))
+        seen = "slower than the histogram can tell" if math.isinf(at) else ""
         proven = float(found.log_e[0]) >= -math.log(alpha)
-        latency = "failed" if proven else "passed" if within else "open"
-    return Check("p95 latency, ms", p95_ms, policy.max_p95_ms, latency)
+        latency = "failed" if proven else "passed" if at <= policy.max_p95_ms else "open"
+    return Check("p95 latency, ms", p95_ms, policy.max_p95_ms, latency, seen)
 
 
 def is_proof(found: Evidence, alpha: float) -> NDArray[np.bool_]:
