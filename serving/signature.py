@@ -27,10 +27,12 @@ def key_in(environment: Mapping[str, str], name: str) -> str:
     """Return the PEM text of a key, given as text or as a file's path; "" when not given.
 
     Raises:
-        SignatureError: If it is neither; the message does not show it.
+        SignatureError: If it is neither, such as empty; the message does not show it.
     """
-    given = environment.get(name, "")
-    if not given or _PEM.search(given):
+    given = environment.get(name)
+    if given is None:
+        return ""
+    if _PEM.search(given):
         return given
     try:
         text = Path(given).read_text(encoding="utf-8")

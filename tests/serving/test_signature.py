@@ -94,6 +94,8 @@ def test_a_key_comes_as_text_or_as_a_file_and_is_never_shown(tmp_path: Path):
     with pytest.raises(SignatureError) as refused:
         key_in({PUBLIC_KEY: bare}, PUBLIC_KEY)
     assert bare not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(SignatureError, match="found no PEM"):
+        key_in({PUBLIC_KEY: ""}, PUBLIC_KEY)  # an empty Secret is no leave to read anything
     file.write_bytes(b"\x30\x81\xff")  # DER
     with pytest.raises(SignatureError, match="found no PEM"):
         key_in({PUBLIC_KEY: str(file)}, PUBLIC_KEY)
