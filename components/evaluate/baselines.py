@@ -25,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse
 
-from components.evaluate.splits import scan_split
+from components.evaluate.splits import scan_catalogue, scan_split
 
 Scores = npt.NDArray[np.float32]
 
@@ -148,5 +148,5 @@ def _user_chunks(users: pl.Series) -> Iterator[tuple[pl.Series, npt.NDArray[np.i
 def fit_baselines(events_dir: Path, catalogue_dir: Path) -> Baselines:
     """Fit the baselines on train + eval over every item of the catalogue."""
     purchases = scan_split(events_dir, "train", "eval").select("user", "item").collect()
-    items = pl.scan_parquet(str(catalogue_dir / "*.parquet")).select(pl.col("item").unique())
+    items = scan_catalogue(catalogue_dir).select(pl.col("item").unique())
     return Baselines(purchases, items.collect()["item"].sort())

@@ -26,7 +26,11 @@ from components.evaluate.gate import (
 )
 from components.evaluate.household_slices import RIVAL_PREFIX
 from components.evaluate.importance import measure_importance
-from components.evaluate.predictions import measure_predictions, predicted_kind
+from components.evaluate.predictions import (
+    measure_predictions,
+    predicted_kind,
+    signatures_of,
+)
 from components.evaluate.rank_metrics import RankMetrics, metric_names
 from components.evaluate.recommendations import recommend
 
@@ -144,8 +148,14 @@ def evaluate(
     Raises:
         InputError: If there is nothing to evaluate or on.
     """
-    if not (model_dir / "saved_model.pb").is_file():
-        raise InputError(str(model_dir), "no saved_model.pb", "a SavedModel")
+    beside = {"live": live_model_dir, "reference": reference_model_dir}
+    models = {"candidate": model_dir} | {name: path for name, path in beside.items() if path}
+    for path in models.values():
+        signatures = signatures_of(path)
+        if missing := {"evaluate", "recommend"} - signatures:
+            raise InputError(
+                str(path), f"signatures {sorted(signatures)}", f"{sorted(missing)}, too"
+            )
     pipeline_options(settings.beam_options)  # a mistake there is told before the work begins
     digest = tree_digest(model_dir)
     examples = make_examples(events_dir, catalogue_dir, settings=settings.examples)
@@ -153,8 +163,6 @@ def evaluate(
     frame = pl.concat(
         [examples.frame, ranks.rename(lambda name: f"{RIVAL_PREFIX}{name}")], how="horizontal"
     )
-    beside = {"live": live_model_dir, "reference": reference_model_dir}
-    models = {"candidate": model_dir} | {name: path for name, path in beside.items() if path}
     measurements = analyse(
         frame,
         models,

@@ -17,6 +17,7 @@ from components.evaluate.prediction_report import prediction_sections
 from components.evaluate.predictions import Predictions
 from components.evaluate.rank_metrics import metric_names
 from components.evaluate.recommendations import Recommendations
+from components.evaluate.splits import scan_catalogue
 from components.evaluate.tables import NAMES, Table, comparison, slice_table
 
 _SHOWN_USERS = 5
@@ -162,7 +163,7 @@ def _how_to_read(findings: Findings) -> markupsafe.Markup:
 
 
 def _titles(catalogue_dir: Path) -> Mapping[str, str]:
-    catalogue = pl.scan_parquet(str(catalogue_dir / "*.parquet"))
+    catalogue = scan_catalogue(catalogue_dir)
     if "title" not in catalogue.collect_schema():
         return {}
     titled = catalogue.select("item", pl.col("title").cast(pl.String)).drop_nulls().collect()

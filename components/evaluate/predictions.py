@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no stubs
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import InputError
@@ -26,7 +27,7 @@ from components.evaluate.analysis import Measurement, analyse
 from components.evaluate.examples import ExampleSettings, describe_pairs
 from components.evaluate.household_slices import LABEL, RIVAL_PREFIX
 from components.evaluate.prediction_metrics import METRICS, PredictionMetrics
-from components.evaluate.splits import scan_split
+from components.evaluate.splits import scan_catalogue, scan_split
 
 NEGATIVES = 4
 _ITEM_DAMPING, _USER_DAMPING = 25.0, 10.0
@@ -51,10 +52,22 @@ class Predictions:
 
 def predicted_kind(model_dir: Path) -> str:
     """Return what a SavedModel predicts: "rating", "click", or "" for an order of items alone."""
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((model_dir / "saved_model.pb").read_bytes())
-    signatures = {name for graph in saved.meta_graphs for name in graph.signature_def}
+    signatures = signatures_of(model_dir)
     return next((kind for kind in METRICS if kind in signatures), "")
+
+
+def signatures_of(model_dir: Path) -> set[str]:
+    """Return the names of a SavedModel's signatures.
+
+    Raises:
+        InputError: If there is none that can be read.
+    """
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((model_dir / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as error:
+        raise InputError(str(model_dir), f"no saved_model.pb ({error})", "a SavedModel") from error
+    return {name for graph in saved.meta_graphs for name in graph.signature_def}
 
 
 def measure_predictions(
@@ -161,7 +174,7 @@ def clicked_pairs(
     held_out = taken.collect()
     most = max(settings.max_examples // (1 + NEGATIVES), 1)
     sampled = held_out.sample(min(most, held_out.height), seed=settings.seed)
-    catalogue = pl.scan_parquet(str(catalogue_dir / "*.parquet"))
+    catalogue = scan_catalogue(catalogue_dir)
     items = catalogue.select(pl.col("item").unique().sort()).collect()
     draws = np.random.default_rng(settings.seed).integers(0, len(items), NEGATIVES * len(sampled))
     drawn = pl.DataFrame(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from components.evaluate.splits import scan_split
+from components.evaluate.splits import scan_catalogue, scan_split
 
 SLICE_COLUMNS = ("item_popularity", "user_activity", "category", "new_user", "new_item")
 
@@ -84,7 +84,7 @@ def _user_bands(events_dir: Path) -> pl.DataFrame:
 
 
 def _categories(events_dir: Path, catalogue_dir: Path, count: int) -> pl.DataFrame | None:
-    catalogue = pl.scan_parquet(str(catalogue_dir / "*.parquet"))
+    catalogue = scan_catalogue(catalogue_dir)
     if "category" not in catalogue.collect_schema():
         return None
     named = catalogue.select("item", pl.col("category").cast(pl.String)).unique("item").collect()

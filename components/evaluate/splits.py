@@ -1,4 +1,4 @@
-"""The events of the splits, unread."""
+"""The events of the splits, and the catalogue, unread."""
 
 from pathlib import Path
 
@@ -20,3 +20,14 @@ def scan_split(
             raise InputError(str(events_dir / split), "no *.parquet file", "the split's events")
     frames = [pl.scan_parquet(str(events_dir / split / "*.parquet")) for split in splits]
     return pl.concat([frame.select(*columns) for frame in frames])
+
+
+def scan_catalogue(catalogue_dir: Path) -> pl.LazyFrame:
+    """Return the catalogue, unread.
+
+    Raises:
+        InputError: If there is no Parquet file.
+    """
+    if not list(catalogue_dir.glob("*.parquet")):
+        raise InputError(str(catalogue_dir), "no *.parquet file", "the catalogue")
+    return pl.scan_parquet(str(catalogue_dir / "*.parquet"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import tensorflow as tf
 
 from components.checksum import tree_digest
 from components.errors import InputError
@@ -137,6 +138,16 @@ def test_a_broken_model_is_refused_and_without_a_live_model_that_is_said(shop, t
 def test_a_folder_without_a_model_is_refused_by_name(shop, tmp_path):
     with pytest.raises(InputError, match="saved_model.pb"):
         run(shop, tmp_path, tmp_path)
+
+
+def test_a_model_without_the_signatures_and_a_folder_without_a_catalogue_are_told_in_one_line(
+    shop, tmp_path
+):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
+    with pytest.raises(InputError, match=r"bare: found .*, expected .'evaluate', 're"):
+        run(shop, tmp_path, tmp_path / "bare")
+    with pytest.raises(InputError, match=r"no \*.parquet file, expected the catalogue"):
+        run(shop | {"catalogue": tmp_path}, tmp_path, shop["good"])
 
 
 def test_histories_end_before_the_window_and_are_oldest_first(shop):
