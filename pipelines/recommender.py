@@ -109,8 +109,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 (JSON list) such as ["--runner=DataflowRunner", "--temp_location=gs://…", …], see
                 docs/beam.md. Empty: in the steps' own process.
             compress: none, float16 or int8: release a smaller model where it is as good.
-            compress_max_drop: Most NDCG@10 that it may lose against the trained one, beyond chance;
-                else the trained one is released.
+            compress_max_drop: Most NDCG@10, and of a model of ratings RMSE, that it may lose
+                against the trained one, beyond chance; else the trained one is released.
             service: Name of the InferenceService, and of the published model.
             platform: Where it is served: kserve (kserve:prometheus=http://… for a rollout by its
                 metrics), or local:<folder> on one machine.

@@ -40,7 +40,7 @@ def evaluate(
         max_examples: Held-out examples to sample at most.
         beam_options: Beam pipeline options of TFMA, see docs/beam.md; empty = in this process.
         reference: The model that the candidate was made of; none when it was trained.
-        max_reference_drop: Most NDCG@k the candidate may lose against it, beyond chance.
+        max_reference_drop: Most NDCG@k, of ratings also RMSE, it may lose to that, beyond chance.
 
     Returns:
         "true" when blessed, "false" when refused.

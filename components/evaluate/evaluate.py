@@ -61,8 +61,8 @@ class EvaluateSettings:
         k: Cut-off of HR@k, NDCG@k and coverage@k.
         examples: How examples are sampled.
         beam_options: Options of TFMA's Beam pipeline; none means the local runner.
-        max_reference_drop: Most NDCG@k a candidate may lose against its reference model, at the
-            lower end of the interval; nothing without a reference.
+        max_reference_drop: Most NDCG@k, and of a model of ratings RMSE, that a candidate may lose
+            against its reference model, at the worse end of the interval; nothing without one.
     """
 
     thresholds: tuple[Threshold, ...]
@@ -200,12 +200,15 @@ def evaluate(
         }
     text = json.dumps(metrics, indent=1, allow_nan=False)
     (evaluation_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    default = RATING_THRESHOLDS if predicted_kind(model_dir) == "rating" else DEFAULT_THRESHOLDS
+    rates = predicted_kind(model_dir) == "rating"
+    default = RATING_THRESHOLDS if rates else DEFAULT_THRESHOLDS
     thresholds = settings.thresholds or parse_thresholds(default)
     if reference_model_dir:
-        ndcg, bound = metric_names(settings.k)[1], settings.max_reference_drop
-        kept = Threshold("not_worse_than_reference", ndcg, bound=bound, confident=True)
-        thresholds = (*thresholds, kept)
+        bound = settings.max_reference_drop
+        thresholds += tuple(
+            Threshold("not_worse_than_reference", kept, bound=bound, confident=True)
+            for kept in (metric_names(settings.k)[1], *(("rmse",) if rates else ()))
+        )
     blessing = decide_blessing(metrics, thresholds, digest)
     importance = measure_importance(
         model_dir, examples.frame, k=settings.k, seed=settings.examples.seed

@@ -67,6 +67,28 @@ def judged(rated, tmp_path_factory):
     return out, blessing, json.loads((out / "evaluation" / "metrics.json").read_text())
 
 
+def test_a_model_of_ratings_may_lose_no_rmse_to_the_one_it_was_made_of(rated, tmp_path):
+    # It orders all items alike, so that no NDCG is lost, and beats the rival.
+    blessing = evaluate(
+        events_dir=rated / "events",
+        catalogue_dir=rated / "catalogue",
+        model_dir=rated / "worse",
+        live_model_dir=None,
+        evaluation_dir=tmp_path / "evaluation",
+        blessing_path=tmp_path / "blessing.json",
+        report_path=tmp_path / "report.html",
+        settings=evaluate_settings(thresholds="", k=10, max_examples=1000),
+        reference_model_dir=rated / "good",
+    )
+    assert [(one.metric, one.verdict) for one in blessing.thresholds] == [
+        ("rmse", "passed"),
+        ("rmse", "no live model"),
+        ("ndcg@10", "passed"),
+        ("rmse", "failed"),
+    ]
+    assert "no more than 0.001 above the reference model" in blessing.reason
+
+
 def test_tfma_gives_the_errors_of_ratings_worked_out_by_hand(judged):
     _, _, metrics = judged
     # x: 4.5 − 5 = −½ for ten, y: 1 − 1 = 0 for ten.
