@@ -6,6 +6,7 @@ store's root; a folder exists because a file is in it, as in a bucket.
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -335,13 +336,15 @@ def _part(folder: Path) -> Path:
     """Return a new empty file in `folder`, after removing those of processes that were killed.
 
     A folder of its own, on the same file system as the target: what a killed process leaves is
-    then never taken for a part of what it was writing.
+    then never taken for a part of what it was writing. A process id says nothing of a process in
+    another container that shares the folder; its files are left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.iterdir():
-        if not Path("/proc", left.name.partition("-")[0]).exists():
+    here = f"{socket.gethostname()}@"
+    for left in folder.glob(f"{here}*"):
+        if not Path("/proc", left.name.removeprefix(here).partition("-")[0]).exists():
             left.unlink(missing_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+    descriptor, name = tempfile.mkstemp(prefix=f"{here}{os.getpid()}-", dir=folder)
     os.close(descriptor)
     # mkstemp makes files for the owner only; other users' servers must read what is published.
     umask = os.umask(0)

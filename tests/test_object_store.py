@@ -1,4 +1,5 @@
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -198,3 +199,14 @@ def test_credentials_that_are_not_there_are_told_in_one_line(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     with pytest.raises(InputError, match=r"^gs://models: found File .*key.json.* was not found"):
         open_store("gs://models/shop")
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_container_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    left, theirs = f"{socket.gethostname()}@999999999-a", "train-1@999999999-a"  # no such process
+    (tmp_path / ".uploading").mkdir()
+    for name in (left, theirs):
+        (tmp_path / ".uploading" / name).touch()
+    open_store(str(tmp_path)).create("name", b"")
+    assert [path.name for path in (tmp_path / ".uploading").iterdir()] == [theirs]
