@@ -136,10 +136,13 @@ class _ClickErrors(_Errors):
         odds = answers - np.log(self._negatives)
         loss = np.logaddexp(0.0, np.where(label > 0, -odds, odds)).sum(axis=1)
         chance = (1.0 / (1.0 + np.exp(-odds))).sum(axis=1)
-        place = np.clip(np.floor(answers / _CELL) + _CELLS // 2, 0, _CELLS - 1).astype(np.int64)
+        known = np.nan_to_num(answers)
+        place = np.clip(np.floor(known / _CELL) + _CELLS // 2, 0, _CELLS - 1).astype(np.int64)
         place += _CELLS * (label > 0).astype(np.int64)
-        cells = [np.bincount(row, minlength=2 * _CELLS) for row in place]
-        return np.concatenate([np.stack([loss, chance], axis=1), np.stack(cells)], axis=1)
+        cells = np.stack([np.bincount(row, minlength=2 * _CELLS) for row in place])
+        # A model that answers NaN has no AUC, either.
+        counted = np.where(np.isnan(answers).any(axis=1, keepdims=True), np.nan, cells)
+        return np.concatenate([np.stack([loss, chance], axis=1), counted], axis=1)
 
     def of_errors(self, count: Floats, sums: Floats) -> Floats:
         negative, positive = np.split(sums[:, 2:], 2, axis=1)

@@ -89,6 +89,25 @@ def test_a_model_of_ratings_may_lose_no_rmse_to_the_one_it_was_made_of(rated, tm
     assert "no more than 0.001 above the reference model" in blessing.reason
 
 
+def test_a_model_that_answers_nan_is_refused_and_has_no_figures(rated, tmp_path):
+    model = save_model(tmp_path / "nan", {"x": math.nan, "y": math.nan, "z": 3.0}, predicts="click")
+    blessing = evaluate(
+        events_dir=rated / "events",
+        catalogue_dir=rated / "catalogue",
+        model_dir=model,
+        live_model_dir=None,
+        evaluation_dir=tmp_path / "evaluation",
+        blessing_path=tmp_path / "blessing.json",
+        report_path=tmp_path / "report.html",
+        settings=evaluate_settings(thresholds="", k=10, max_examples=1000),
+    )
+    assert not blessing.blessed
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["candidate/auc/overall"] is metrics["candidate/log_loss/overall"] is None
+    # x and y are what is held out, and rank after all three items.
+    assert metrics["candidate/mrr/overall"] == pytest.approx(1 / 4)
+
+
 def test_tfma_gives_the_errors_of_ratings_worked_out_by_hand(judged):
     _, _, metrics = judged
     # x: 4.5 − 5 = −½ for ten, y: 1 − 1 = 0 for ten.
