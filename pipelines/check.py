@@ -7,6 +7,14 @@ from components.images import PIPELINE_IMAGE
 
 @dsl.component(base_image=PIPELINE_IMAGE, install_kfp_package=False)
 def check(
+    model_name: str,
+    hyperparameters_1: str,
+    hyperparameters_2: str,
+    hyperparameters_3: str,
+    seed: int,
+    tune_trials: int,
+    tune_parallel: int,
+    search_space: str,
     train_precision: str,
     warm_start: str,
     warm_start_mismatch: str,
@@ -31,14 +39,38 @@ def check(
     """
     from components.compress.settings import CompressSettings
     from components.deploy.settings import parse_settings
+    from components.errors import InputError
     from components.evaluate.gate import parse_thresholds
     from components.live_model import live_package_uri
     from components.rollout.policy import RolloutPolicy, parse_on_timeout, parse_steps
     from components.shadow.settings import ShadowSettings
-    from components.train.settings import DeviceSettings, WarmStart
+    from components.train.models.registry import find_model, read_hyperparameters
+    from components.train.settings import DeviceSettings, TrainSettings, WarmStart
+    from components.train.trials.settings import SearchSettings, plan_workers
 
-    DeviceSettings(precision=train_precision)
-    WarmStart(warm_start, warm_start_mismatch)
+    find_model(model_name)
+    attempts = [
+        TrainSettings(
+            model=model_name,
+            hyperparameters=text,
+            attempt=number,
+            seed=seed,
+            devices=DeviceSettings(precision=train_precision),
+            warm_start=WarmStart(warm_start, warm_start_mismatch),
+        )
+        for number, text in enumerate(
+            (hyperparameters_1, hyperparameters_2, hyperparameters_3), start=1
+        )
+    ]
+    for settings in attempts:
+        try:
+            read_hyperparameters(settings)
+        except InputError as error:
+            where = f"attempt {settings.attempt}, {error.where}"
+            raise InputError(where, error.found, error.expected) from error
+    if tune_trials:
+        search = SearchSettings(train=attempts[0], space=search_space, trials=tune_trials)
+        plan_workers(search, parallel=tune_parallel)
     if thresholds.strip():
         parse_thresholds(thresholds)
     CompressSettings(table_format=compress, max_drop=compress_max_drop)

@@ -45,8 +45,8 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
         as_of: str = "",
         model_name: str = "two_tower",
         hyperparameters_1: str = "{}",
-        hyperparameters_2: str = '{"learning_rate": 0.001}',
-        hyperparameters_3: str = '{"learning_rate": 0.001, "dimension": 64}',
+        hyperparameters_2: str = "",
+        hyperparameters_3: str = "",
         tune_trials: int = 0,
         tune_parallel: int = 2,
         search_space: str = "",
@@ -87,9 +87,9 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 sasrec, gru4rec or ranker; for explicit ratings rating_factorization, or ranker with
                 {"task": "rating"}.
             hyperparameters_1: Hyper-parameters of the first attempt, a JSON object; {} = defaults.
-                Those of the other attempts are for two_tower: give your own with another model.
-            hyperparameters_2: Of the second attempt, made when the gate refused the first.
-            hyperparameters_3: Of the third attempt, made when the gate refused the second.
+            hyperparameters_2: Of the second attempt, made when the gate refused the first; empty =
+                what the model itself has for it.
+            hyperparameters_3: Likewise of the third, made when the gate refused the second.
             tune_trials: Trials of a search for the first attempt's hyper-parameters, which starts
                 from hyperparameters_1; 0 leaves it out.
             tune_parallel: Tasks that share the trials.
@@ -131,6 +131,14 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             notify_link: Address of a run in the UI, with {run_id} in it, for the notice.
         """
         checked = check(
+            model_name=model_name,
+            hyperparameters_1=hyperparameters_1,
+            hyperparameters_2=hyperparameters_2,
+            hyperparameters_3=hyperparameters_3,
+            seed=seed,
+            tune_trials=tune_trials,
+            tune_parallel=tune_parallel,
+            search_space=search_space,
             train_precision=train_precision,
             warm_start=warm_start,
             warm_start_mismatch=warm_start_mismatch,
@@ -150,7 +158,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
             rollout_on_timeout=rollout_on_timeout,
         )
         # Never cached: which model is in service changes.
-        configure(checked, settings, cpu="100m", memory="512M", retries=2)
+        configure(checked, settings, cpu="1", memory="2G", retries=2)
         cleaned = ingest(
             dataset=dataset, events_uri=events_uri, catalogue_uri=catalogue_uri, as_of=as_of
         )
@@ -192,6 +200,7 @@ def recommender(settings: PipelineSettings) -> dsl.base_component.BaseComponent:
                 transform_graph=analysed.outputs["transform_graph"],
                 model_name=model_name,
                 hyperparameters=(tuned, hyperparameters_2, hyperparameters_3)[number - 1],
+                attempt=number,
                 seed=seed,
                 checkpoint_root=settings.cluster.checkpoint_root() or checkpoint_root,
                 explain=explain,

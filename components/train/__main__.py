@@ -21,6 +21,7 @@ def train(
     log_dir: Required,
     model: str = "two_tower",
     hyperparameters: str = "{}",
+    attempt: int = 1,
     seed: int = 1,
     checkpoint_root: str = "",
     explain: bool = False,
@@ -47,6 +48,7 @@ def train(
         settings=TrainSettings(
             model=model,
             hyperparameters=hyperparameters,
+            attempt=attempt,
             seed=seed,
             explain=explain,
             devices=DeviceSettings(strategy=strategy, precision=precision),

@@ -16,6 +16,7 @@ def train(
     logs: dsl.Output[dsl.Artifact],
     model_name: str = "two_tower",
     hyperparameters: str = "{}",
+    attempt: int = 1,
     seed: int = 1,
     checkpoint_root: str = "",
     explain: bool = False,
@@ -35,7 +36,9 @@ def train(
         training_report: The training curves.
         logs: TensorBoard logs.
         model_name: Name in the registry, components/train/models/registry.py.
-        hyperparameters: JSON object; names left out keep the model's default.
+        hyperparameters: JSON object; names left out keep the model's default. Empty: what the model
+            itself has for the attempt.
+        attempt: Which of a run's attempts this is: 1, 2 or 3.
         seed: Seed of every random choice.
         checkpoint_root: Folder or URI; a killed training goes on from there. Empty: no checkpoints.
         explain: Whether the model has the signature explain.
@@ -61,6 +64,7 @@ def train(
         settings=TrainSettings(
             model=model_name,
             hyperparameters=hyperparameters,
+            attempt=attempt,
             seed=seed,
             explain=explain,
             devices=DeviceSettings(strategy=strategy, precision=precision),

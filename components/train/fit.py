@@ -20,9 +20,9 @@ from components.train.curves import (
 from components.train.devices import Devices
 from components.train.epochs import Stop, fit_at_once, never_stop, run_epochs
 from components.train.export import export_model
-from components.train.hyperparameters import ModelSettings, parse_hyperparameters
+from components.train.hyperparameters import ModelSettings
 from components.train.loop import Trainer
-from components.train.models.registry import find_model
+from components.train.models.registry import find_model, read_hyperparameters
 from components.train.retrieval import Retrieval
 from components.train.settings import TrainSettings
 from components.train.training_data import TrainingData, open_training_data
@@ -92,9 +92,7 @@ def train(
         InputError: If a setting is not allowed, an input is missing, or the train split is empty.
     """
     entry = find_model(settings.model)
-    chosen = parse_hyperparameters(
-        settings.hyperparameters, entry.settings, attempt=settings.attempt
-    )
+    chosen = read_hyperparameters(settings)
     devices = Devices(settings.devices, one_device=entry.one_device)
     files = [events_dir / "train", events_dir / "eval", catalogue_dir]
     with (

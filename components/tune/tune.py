@@ -19,7 +19,7 @@ def tune(studies: Sequence[str], *, trials: int, hyperparameters: str, report_pa
     Args:
         studies: Where the study is, by each task that ran trials.
         trials: Trials that must have ended.
-        hyperparameters: JSON object the search began with.
+        hyperparameters: JSON object the search began with; "" for the defaults.
         report_path: Output: the HTML page.
 
     Returns:
@@ -48,7 +48,7 @@ def tune(studies: Sequence[str], *, trials: int, hyperparameters: str, report_pa
         best.number, len(ended), best.metric, best.best, _against_default(ended[0].best),
         pruned, failed,
     )  # fmt: skip
-    return json.dumps(json.loads(hyperparameters) | dict(best.parameters), sort_keys=True)
+    return json.dumps(json.loads(hyperparameters or "{}") | dict(best.parameters), sort_keys=True)
 
 
 def _against_default(value: float) -> str:

@@ -29,6 +29,10 @@ def test_the_defaults_are_accepted_and_the_package_to_go_on_from_is_found(defaul
 @pytest.mark.parametrize(
     ("parameter", "value", "message"),
     [
+        ("model_name", "bert", "^parameter model: found 'bert', expected one of"),
+        ("hyperparameters_2", '{"epochs": 0}', "attempt 2, hyperparameter epochs: found 0"),
+        ("hyperparameters_3", "[1]", "attempt 3, hyperparameters: found"),
+        ("seed", -1, "parameter seed: found -1"),
         ("train_precision", "int8", "parameter precision: found 'int8', expected one of float32"),
         ("warm_start_mismatch", "never", "warm_start_mismatch: found 'never', expected"),
         ("thresholds", '[{"kind": "above"}]', r"thresholds\[0\]: found"),
@@ -45,3 +49,12 @@ def test_the_defaults_are_accepted_and_the_package_to_go_on_from_is_found(defaul
 def test_what_a_later_step_would_refuse_is_refused(defaults, parameter, value, message):
     with pytest.raises(InputError, match=message):
         check.python_func(**defaults | {parameter: value})
+
+
+def test_what_a_search_would_refuse_is_refused_when_there_is_one(defaults):
+    unknown = {"search_space": '{"depth": {"low": 1, "high": 2}}'}
+    check.python_func(**defaults | unknown)
+    with pytest.raises(InputError, match="depth"):
+        check.python_func(**defaults | unknown | {"tune_trials": 2})
+    with pytest.raises(InputError, match="found 0, expected"):
+        check.python_func(**defaults | {"tune_trials": 2, "tune_parallel": 0})

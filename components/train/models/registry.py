@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from components.errors import InputError
 from components.train.closed_form import ClosedForm
-from components.train.hyperparameters import ModelSettings
+from components.train.hyperparameters import ModelSettings, parse_hyperparameters
 from components.train.models.gru4rec import Gru4rec, Gru4recHyperparameters
 from components.train.models.linear_autoencoder import (
     LinearAutoencoder,
@@ -24,6 +24,7 @@ from components.train.models.sasrec import Sasrec, SasrecHyperparameters
 from components.train.models.slist import Slist, SlistHyperparameters
 from components.train.models.two_tower import TwoTower, TwoTowerHyperparameters
 from components.train.retrieval import Stepped
+from components.train.settings import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,3 +65,14 @@ def find_model(name: str) -> ModelEntry:
     if name not in MODELS:
         raise InputError("parameter model", repr(name), f"one of {', '.join(sorted(MODELS))}")
     return MODELS[name]
+
+
+def read_hyperparameters(settings: TrainSettings) -> ModelSettings:
+    """Return the hyper-parameters of a training.
+
+    Raises:
+        InputError: If there is no such model, or it does not take one of them.
+    """
+    return parse_hyperparameters(
+        settings.hyperparameters, find_model(settings.model).settings, attempt=settings.attempt
+    )

@@ -5,8 +5,8 @@ import logging
 
 from components.errors import InputError
 from components.study.space import Space, parse_space
-from components.train.hyperparameters import ModelSettings, parse_hyperparameters
-from components.train.models.registry import find_model
+from components.train.hyperparameters import ModelSettings
+from components.train.models.registry import find_model, read_hyperparameters
 from components.train.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class SearchSettings:
         if not space:
             where = f"search_space of {self.train.model}"
             raise InputError(where, "none", "one, because the model has none of its own")
-        return parse_hyperparameters(self.train.hyperparameters, kind), space
+        return read_hyperparameters(self.train), space
 
 
 def plan_workers(search: SearchSettings, *, parallel: int) -> list[int]:
