@@ -5,8 +5,8 @@ worker happens to see them, and computes every sample by stages of its own: anot
 another run on one, then gives other intervals. Here a household's group is drawn beforehand, and
 sums are kept by group, so that one combination gives the value and its interval, everywhere alike.
 
-With G groups, θ of everything and θ₍g₎ of everything but group g (Wolter, "Introduction to Variance
-Estimation", 2007, §4.2; TFMA's delete-d jackknife has the same):
+With G groups that have a household, θ of everything and θ₍g₎ of everything but group g (Wolter,
+"Introduction to Variance Estimation", 2007, §4.2; TFMA's delete-d jackknife has the same):
 
     pseudo-value g = G θ − (G − 1) θ₍g₎
     standard error = standard deviation of the pseudo-values / √G
@@ -73,16 +73,21 @@ class JackknifeFn(beam.CombineFn):  # type: ignore[misc]
     def extract_output(
         self, accumulator: Floats
     ) -> dict[tfma.metrics.MetricKey, float | tfma.types.ValueWithTDistribution]:
-        """Return each figure, with an interval where every sample has it."""
+        """Return each figure, with an interval where every sample of at least two has it."""
         total = accumulator.sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             value = self.figures(total)
             samples = np.stack([self.figures(total - part) for part in accumulator])
-            pseudo = GROUPS * value - (GROUPS - 1) * samples
-            error = pseudo.std(axis=0, ddof=1) / np.sqrt(GROUPS)
+            # An empty group takes nothing away: it is no sample, and tells of no spread.
+            samples = samples[samples[:, 0] < value[0]]
+            groups = len(samples)
+            if groups < 2:
+                return dict(zip(self._keys, value.tolist(), strict=True))
+            pseudo = groups * value - (groups - 1) * samples
+            error = pseudo.std(axis=0, ddof=1) / np.sqrt(groups)
             middle = samples.mean(axis=0)
         figures = [
-            tfma.types.ValueWithTDistribution(m, e, GROUPS - 1, v) if np.isfinite(e) else v
+            tfma.types.ValueWithTDistribution(m, e, groups - 1, v) if np.isfinite(e) else v
             for m, e, v in zip(middle.tolist(), error.tolist(), value.tolist(), strict=True)
         ]
         return dict(zip(self._keys, [float(value[0]), *figures[1:]], strict=True))

@@ -41,6 +41,13 @@ def test_the_interval_of_a_mean_is_that_of_its_groups_means():
     assert found.sample_degrees_of_freedom == GROUPS - 1
 
 
+def test_an_empty_group_tells_of_no_spread():
+    found = combined([(g, np.array([float(g)])) for g in (0, 7, 11)])[KEYS[1]]
+    want = np.std([0, 7, 11], ddof=1) / 3**0.5
+    assert found.sample_standard_deviation == pytest.approx(want)
+    assert (found.unsampled_value, found.sample_degrees_of_freedom) == (6.0, 2)
+
+
 def test_order_and_bundles_make_no_difference():
     random = np.random.default_rng(0)
     elements = [(int(g), random.normal(size=3)) for g in random.integers(0, GROUPS, 100)]
