@@ -1,4 +1,4 @@
-"""Training on whole sequences: every event predicts the one after it.
+"""Training on whole sequences: every event is predicted from those before it.
 
 What SASRec and GRU4Rec have in common: they differ in their encoder alone.
 
@@ -11,13 +11,15 @@ with E [item ids, d] the same for events that are read and items that are scored
 log of the item's share of the events; without a history h is zero and the popular items come first.
 
 Loss: for each event but a sequence's first, in-batch sampled softmax with logQ correction over all
-items that the batch predicts (`components/train/sampled_softmax.py`; Yi et al. 2019).
+items that the batch predicts (`components/train/sampled_softmax.py`; Yi et al. 2019). An event is
+predicted from the one before it, or, with `same_moment` = "basket", from the last one of an earlier
+time: what is bought together says nothing of what comes next when a basket is asked for as a whole.
 """
 
 import abc
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -38,7 +40,7 @@ from components.train.retrieval import Stepped
 from components.train.sampled_softmax import InBatchSoftmax
 from components.train.shares import WHOLE, Share, shared
 
-_PAIR = tf.TensorSpec([2], tf.int32)
+_MATRIX, _PAIR = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)
 
 
 class SequenceBatch(NamedTuple):
@@ -46,18 +48,21 @@ class SequenceBatch(NamedTuple):
 
     Attributes:
         item: Item rows of the whole batch, [B, T + 1], most recent last, −1 before the first.
+        query: For each of the last T of them the column of the event it is predicted from, [B, T];
+            −1 when it is not predicted.
         rows: First of this device's rows, and one past its last, [2].
         seed: Seed of the step, [2].
     """
 
     item: Int32
+    query: Int32
     rows: Int32
     seed: Int32
 
     @property
     def labels(self) -> int:
-        """Events that are predicted on all devices: all but the first of each sequence."""
-        return int((self.item[:, :-1] >= 0).sum())
+        """Events that are predicted on all devices."""
+        return int((self.query >= 0).sum())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,9 @@ class SequenceHyperparameters(Hyperparameters):
         history_length: Most recent events that are read; longer sequences are cut into pieces.
         batch_events: Events predicted in one step, about.
         dropout: Share of the encoder's numbers that a training step hides.
+        same_moment: What events of one time are: `ordered` as the log has them, or a `basket`, no
+            part of which is seen when another is predicted. Then the first basket of a user, and
+            what has no earlier basket among `history_length` events, is not predicted.
     """
 
     epochs: int = 40
@@ -79,6 +87,7 @@ class SequenceHyperparameters(Hyperparameters):
     history_length: int = 50
     batch_events: int = 2048
     dropout: float = below(1.0, default=0.3)
+    same_moment: Literal["ordered", "basket"] = "ordered"
 
     further_attempts = ({"learning_rate": 0.001}, {"learning_rate": 0.001, "dropout": 0.5})
 
@@ -87,7 +96,7 @@ class SequenceModel(Stepped):
     """A model of the next item; a subclass gives the encoder."""
 
     settings: SequenceHyperparameters
-    signature = SequenceBatch(tf.TensorSpec([None, None], tf.int32), _PAIR, _PAIR)
+    signature = SequenceBatch(_MATRIX, _MATRIX, _PAIR, _PAIR)
 
     def __init__(self, items: ItemTable, settings: SequenceHyperparameters, *, seed: int) -> None:
         """Make the item embedding and bias.
@@ -150,20 +159,25 @@ class SequenceModel(Stepped):
             chosen = batches[number]
             length = int(steps[chosen].max(initial=0)) + 1
             item = last_items(events, start[chosen], end[chosen], length=length)
+            baskets = self.settings.same_moment == "basket"
+            query = queries(events, start[chosen], end[chosen], length=length, baskets=baskets)
             step = events.step_seed(number, seed=seed, epoch=epoch)
             own = [share.of(len(item)) for share in shares]
             rows = [np.array([part.start, part.stop], np.int32) for part in own]
-            yield tuple(SequenceBatch(item, part, step) for part in rows)
+            yield tuple(SequenceBatch(item, query, part, step) for part in rows)
 
     def batch_loss(self, batch: SequenceBatch) -> tf.Tensor:
         """See `Stepped.batch_loss`."""
         seen, following = batch.item[:, :-1], batch.item[:, 1:]
-        place = tf.where(seen >= 0)
+        place = tf.where(batch.query >= 0)
         rows, column = tf.unique(tf.gather_nd(following, place))
         first, last = batch.rows[0], batch.rows[1]
         own = (place[:, 0] >= tf.cast(first, tf.int64)) & (place[:, 0] < tf.cast(last, tf.int64))
         hidden = self.hidden(seen[first:last], noise=Noise(batch.seed, first))
-        h = tf.gather_nd(hidden, place[own] - tf.stack([tf.cast(first, tf.int64), 0]))
+        asked = tf.cast(tf.gather_nd(batch.query, place[own]), tf.int64)
+        h = tf.gather_nd(
+            hidden, tf.stack([place[own][:, 0] - tf.cast(first, tf.int64), asked], axis=1)
+        )
         ids = tf.gather(self.item_ids["item"], rows)
         scores = self.product(h, shared(tf.gather(self.item_embedding.value, ids)))
         scores += shared(tf.gather(self.item_bias.value, ids))
@@ -198,6 +212,30 @@ def cut_sequences(events: Interactions, *, length: int) -> tuple[Int64, Int64]:
     number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     end = np.repeat(user_end, pieces) - number * length
     return np.maximum(end - length - 1, np.repeat(user_start, pieces)), end
+
+
+def queries(events: Interactions, start: Int64, end: Int64, *, length: int, baskets: bool) -> Int32:
+    """Return from which event each event of the pieces is predicted.
+
+    Args:
+        events: Ordered interactions.
+        start: First event of each piece, [pieces].
+        end: One past its last event, [pieces].
+        length: Columns, T + 1; a piece's last event is in the last.
+        baskets: Whether it is the last event of an earlier time, and not the event before.
+
+    Returns:
+        For columns 1 … T the column of that event, int32 [pieces, T]; −1 where there is none.
+    """
+    column = np.arange(length - 1)
+    first = (length - (end - start))[:, None]
+    if not baskets:
+        return np.where(column >= first, column, -1).astype(np.int32)
+    place = np.maximum(end[:, None] + np.arange(-length, 0), 0)
+    # The column before a basket's first one; what the padding has for a time does not matter.
+    opens = np.diff(events.time_us[place], axis=1) != 0
+    before = np.maximum.accumulate(np.where(opens, column, -1), axis=1)
+    return np.where(before >= first, before, -1).astype(np.int32)
 
 
 def compact(history: tf.Tensor, *, length: int) -> tf.Tensor:

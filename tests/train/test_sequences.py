@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from components.train.items import ItemTable, build_item_table
 from components.train.loop import Trainer
 from components.train.models.registry import MODELS, find_model
 from components.train.retrieval import Stepped
-from components.train.sequences import SequenceModel, compact, cut_sequences
+from components.train.sequences import SequenceModel, compact, cut_sequences, queries
 from components.train.tables import FeatureGraph
 
 ITEMS = 20
@@ -79,6 +80,41 @@ def test_pieces_are_cut_from_the_end() -> None:
     # 6 events: 5 predictions, 3 in the last piece (items 2…5), 2 in the one before (items 0…2).
     start, end = cut_sequences(log_of([np.arange(6), np.arange(1)]), length=3)
     assert list(zip(start.tolist(), end.tolist(), strict=True)) == [(2, 6), (0, 3)]
+
+
+def test_what_is_taken_at_one_moment_is_predicted_from_before_it() -> None:
+    events = dataclasses.replace(
+        log_of([np.arange(6), np.arange(2)]), time_us=np.array([0, 0, 1, 1, 1, 2, 2, 2])
+    )
+    start, end = np.array([0, 6]), np.array([6, 8])
+    found = queries(events, start, end, length=8, baskets=True)
+    assert found.tolist() == [[-1, -1, -1, 3, 3, 3, 6], [-1] * 7]
+    found = queries(events, start, end, length=8, baskets=False)
+    assert found.tolist() == [[-1, -1, 2, 3, 4, 5, 6], [-1] * 6 + [6]]
+    assert queries(events, start[:1], end[:1], length=6, baskets=True).tolist() == [
+        [-1, 1, 1, 1, 4]
+    ]
+
+
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+def test_a_basket_is_learned_from_the_one_before_it(name: str) -> None:
+    # A visit takes 2i and 2i + 1, the next 2i + 2 and 2i + 3. Event by event, half of what follows
+    # is the other item of the same visit; what a visit asks for is the next one's.
+    starts = np.random.default_rng(0).permutation(200) * 2 % ITEMS
+    ordered = log_of([(start + np.arange(8)) % ITEMS for start in starts])
+    events = dataclasses.replace(ordered, time_us=ordered.time_us // 2)
+    model = build(
+        name, events, dimension=32, batch_events=256, learning_rate=0.005, dropout=0.1,
+        same_moment="basket",
+    )  # fmt: skip
+    trainer = Trainer(model, model.settings)
+    for epoch in range(12):
+        take_epoch(trainer, events, epoch)
+    pair = np.arange(0, ITEMS, 2)[:, None]
+    history = (pair + np.arange(4)) % ITEMS
+    scores = model.score_all(tf.zeros([len(pair)], tf.int32), tf.constant(history), *model.index())
+    best = np.sort(np.argsort(scores, axis=1)[:, -2:], axis=1)
+    assert (best == np.sort((pair + np.array([4, 5])) % ITEMS, axis=1)).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", ["gru4rec", "sasrec", "slist"])
