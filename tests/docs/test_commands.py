@@ -148,7 +148,8 @@ def a_release_and_a_smaller_one_that_went_on_from_it(folder, printed):
 
 
 def nothing_serves(folder, printed):
-    assert printed.endswith("recommender: stopped\n")
+    # Below another make, which CI is, make says last where it was.
+    assert "recommender: stopped" in printed.splitlines()
     status = platform_of(folder).status("recommender")
     assert (status.stable.ready, status.stable.reason) == (False, "the service is stopped")
 
