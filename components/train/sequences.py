@@ -139,8 +139,10 @@ class SequenceModel(Stepped):
 
     def prepare(self, shards: Iterable[Interactions]) -> None:
         """See `Stepped.prepare`; nothing is taken."""
-        if not any(len(cut_sequences(events, length=1)[0]) for events in shards):
-            raise InputError("train split", "no user with two events", "sequences to learn from")
+        baskets = self.settings.same_moment == "basket"
+        if not any(has_sequences(events, baskets=baskets) for events in shards):
+            found = f"no user with two {'baskets' if baskets else 'events'}"
+            raise InputError("train split", found, "sequences to learn from")
 
     def epoch_batches(
         self, events: Interactions, *, seed: int, epoch: int, shares: Sequence[Share] = WHOLE
@@ -161,6 +163,8 @@ class SequenceModel(Stepped):
             item = last_items(events, start[chosen], end[chosen], length=length)
             baskets = self.settings.same_moment == "basket"
             query = queries(events, start[chosen], end[chosen], length=length, baskets=baskets)
+            if not (query >= 0).any():  # one basket each: the mean of no losses is NaN
+                continue
             step = events.step_seed(number, seed=seed, epoch=epoch)
             own = [share.of(len(item)) for share in shares]
             rows = [np.array([part.start, part.stop], np.int32) for part in own]
@@ -196,6 +200,12 @@ class SequenceModel(Stepped):
         rows = compact(history, length=self.history_length)
         last = self.hidden(rows, noise=None)[:, -1] * tf.cast(rows[:, -1:] >= 0, tf.float32)
         return self.product(last, vectors) + bias
+
+
+def has_sequences(events: Interactions, *, baskets: bool) -> bool:
+    """Return whether an event follows another one of its user, or one of an earlier time."""
+    follows = np.diff(events.owner) == 0
+    return bool((follows & (np.diff(events.time_us) != 0) if baskets else follows).any())
 
 
 def cut_sequences(events: Interactions, *, length: int) -> tuple[Int64, Int64]:

@@ -96,6 +96,17 @@ def test_what_is_taken_at_one_moment_is_predicted_from_before_it() -> None:
     ]
 
 
+def test_a_batch_in_which_nothing_comes_before_anything_is_left_out() -> None:
+    events = log_of([np.arange(4), np.arange(9)])
+    # The first user takes all at one time, the second one thing after the other.
+    events = dataclasses.replace(events, time_us=np.where(events.owner == 0, 0, events.time_us))
+    model = build("sasrec", events, batch_events=1, same_moment="basket")
+    assert [batch.labels for (batch,) in model.epoch_batches(events, seed=1, epoch=0)] == [8]
+    one_time = dataclasses.replace(events, time_us=np.zeros_like(events.time_us))
+    with pytest.raises(InputError, match="no user with two baskets, expected sequences"):
+        model.prepare([one_time])
+
+
 @pytest.mark.parametrize("name", SEQUENCE_MODELS)
 def test_a_basket_is_learned_from_the_one_before_it(name: str) -> None:
     # A visit takes 2i and 2i + 1, the next 2i + 2 and 2i + 3. Event by event, half of what follows
