@@ -10,6 +10,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+_QUERY = (
+    tf.TensorSpec([None], tf.string, name="user"),
+    tf.TensorSpec([None, None], tf.string, name="history"),
+)
+
 
 class TinyModel(tf.Module):
     def __init__(self, items: int) -> None:
@@ -29,13 +34,7 @@ class TinyModel(tf.Module):
         following = tf.where(last_id >= 0, (last_id + 1) % self.n, -1)
         return base + 100.0 * tf.one_hot(following, self.n)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, name="user"),
-            tf.TensorSpec([None, None], tf.string, name="history"),
-            tf.TensorSpec([None], tf.int64, name="k"),
-        ]
-    )
+    @tf.function(input_signature=[*_QUERY, tf.TensorSpec([None], tf.int64, name="k")])
     def recommend(self, user, history, k):
         width = tf.minimum(tf.cast(tf.reduce_max(k), tf.int32), self.n)
         top = tf.math.top_k(self.scores(history), width)
@@ -43,25 +42,13 @@ class TinyModel(tf.Module):
         items = tf.where(inside, tf.gather(self.names, top.indices), "")
         return {"items": items, "scores": tf.where(inside, top.values, -float("inf"))}
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, name="user"),
-            tf.TensorSpec([None, None], tf.string, name="history"),
-            tf.TensorSpec([None], tf.string, name="item"),
-        ]
-    )
+    @tf.function(input_signature=[*_QUERY, tf.TensorSpec([None], tf.string, name="item")])
     def score(self, user, history, item):
         ids = self.table.lookup(item)
         scores = tf.gather(self.scores(history), tf.maximum(ids, 0), batch_dims=1)
         return {"scores": tf.where(ids >= 0, scores, 0.0)}
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, name="user"),
-            tf.TensorSpec([None, None], tf.string, name="history"),
-            tf.TensorSpec([None], tf.string, name="item"),
-        ]
-    )
+    @tf.function(input_signature=[*_QUERY, tf.TensorSpec([None], tf.string, name="item")])
     def explain(self, user, history, item):
         """Return the score; nothing is said to have moved it."""
         score = self.score(user, history, item)["scores"]
