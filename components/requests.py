@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from components.errors import InputError
+from components.splits import scan_split
 
 _HISTORY = 50
 _K = 10
@@ -25,19 +26,13 @@ def sample_requests(events_dir: Path, *, count: int, seed: int) -> list[dict[str
     Raises:
         InputError: If a split is not there, or the test split has no events.
     """
-    for split in ("train", "eval", "test"):
-        if not list((events_dir / split).glob("*.parquet")):
-            raise InputError(str(events_dir / split), "no *.parquet file", "the split's events")
-    past = [str(events_dir / split / "*.parquet") for split in ("train", "eval")]
-    users = (
-        pl.scan_parquet(str(events_dir / "test" / "*.parquet")).select("user").unique().sort("user")
-    ).collect()
+    past = scan_split(events_dir, "train", "eval")
+    users = scan_split(events_dir, "test", columns=("user",)).unique().sort("user").collect()
     if users.is_empty():
         raise InputError(str(events_dir / "test"), "no events", "users to sample requests of")
     chosen = users.sample(min(count - 1, users.height), seed=seed)
     history = (
-        pl.concat([pl.scan_parquet(path).select("user", "item", "time") for path in past])
-        .join(chosen.lazy(), on="user")
+        past.join(chosen.lazy(), on="user")
         .sort("time", maintain_order=True)
         .group_by("user")
         .agg(pl.col("item").tail(_HISTORY))

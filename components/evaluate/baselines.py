@@ -25,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 import scipy.sparse
 
-from components.evaluate.splits import scan_catalogue, scan_split
+from components.splits import scan_catalogue, scan_split
 
 Scores = npt.NDArray[np.float32]
 

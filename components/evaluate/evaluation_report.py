@@ -17,8 +17,8 @@ from components.evaluate.prediction_report import prediction_sections
 from components.evaluate.predictions import Predictions
 from components.evaluate.rank_metrics import metric_names
 from components.evaluate.recommendations import Recommendations
-from components.evaluate.splits import scan_catalogue
 from components.evaluate.tables import NAMES, Table, comparison, slice_table
+from components.splits import scan_catalogue
 
 _SHOWN_USERS = 5
 _SHOWN_ITEMS = 5

@@ -10,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.errors import InputError
 from components.evaluate.slices import add_slices
-from components.evaluate.splits import scan_split
+from components.splits import scan_split
 
 _PADDING = ""
 

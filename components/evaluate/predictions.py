@@ -27,7 +27,7 @@ from components.evaluate.analysis import Measurement, analyse
 from components.evaluate.examples import ExampleSettings, describe_pairs
 from components.evaluate.household_slices import LABEL, RIVAL_PREFIX
 from components.evaluate.prediction_metrics import METRICS, PredictionMetrics
-from components.evaluate.splits import scan_catalogue, scan_split
+from components.splits import scan_catalogue, scan_split
 
 NEGATIVES = 4
 _ITEM_DAMPING, _USER_DAMPING = 25.0, 10.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from components.evaluate.splits import scan_catalogue, scan_split
+from components.splits import scan_catalogue, scan_split
 
 SLICE_COLUMNS = ("item_popularity", "user_activity", "category", "new_user", "new_item")
 
